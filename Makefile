@@ -1,0 +1,65 @@
+# Stepwell. `make` alone says what there is.
+#
+# Every target first brings about what it needs (scripts/bootstrap.py: a few hundredths of a second when it is there).
+
+SHELL := /bin/sh
+PYTHON ?= python3
+BOOTSTRAP := @$(PYTHON) scripts/bootstrap.py
+ENV := . scripts/env.sh;
+# More for pytest: make test ARGS='-k snapshot'
+ARGS ?=
+# What to lint.
+CODE := providers plugins dags include tests scripts $(wildcard benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-hdfs ui test test-slow lint format lock picture clean distclean environment
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+demo: ## run the example pipeline: prepare on Spark, gate, train
+	$(BOOTSTRAP) airflow java
+	@$(ENV) scripts/demo
+
+demo-hdfs: ## the same on a real HDFS, started and stopped for it
+	$(BOOTSTRAP) airflow java maven
+	@$(ENV) scripts/demo --hdfs
+
+ui: ## Airflow's user interface with the example DAGs, on loopback; Ctrl-C stops it
+	$(BOOTSTRAP) airflow java
+	@$(ENV) exec .venv/bin/python scripts/ui.py
+
+test: ## the tests that take a few minutes (local, Spark, HDFS)
+	$(BOOTSTRAP) airflow payload java 'maven?'
+	@$(ENV) scripts/test "not slow" $(ARGS)
+
+test-slow: ## the other tests
+	$(BOOTSTRAP) airflow payload java 'maven?'
+	@$(ENV) scripts/test "slow" $(ARGS)
+
+lint: ## ruff, mypy, the layers
+	$(BOOTSTRAP) airflow
+	@$(ENV) ruff check $(CODE) && ruff format --check $(CODE) && mypy && pytest -q tests/unit/test_layers.py
+
+format: ## put the code in the house's form
+	$(BOOTSTRAP) airflow
+	@$(ENV) ruff check --fix $(CODE); ruff format $(CODE)
+
+lock: ## make the locks again (UPGRADE=--upgrade for newer versions)
+	$(BOOTSTRAP) uv
+	@$(ENV) scripts/lock $(UPGRADE)
+
+picture: ## draw the imports into docs/architecture.md
+	$(BOOTSTRAP) airflow
+	@$(ENV) python scripts/import_picture.py
+
+environment: # only what `make demo` and `make test` need, nothing run
+	$(BOOTSTRAP) airflow payload java
+
+clean: ## remove what runs have left (workspace, Airflow's database and logs, caches of tools)
+	rm -rf .stepwell .airflow spark-warehouse metastore_db derby.log dist build
+	rm -rf .cache/mypy .cache/pytest .cache/ruff .cache/hdfs
+	find providers plugins dags include tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## ... and the environments and everything fetched
+	rm -rf .venv .venv-payload .tools .cache
