@@ -1,0 +1,25 @@
+"""Datasets as Airflow assets: one asset per dataset, with a stable URI; what changed is in the event's ``extra``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Asset, AssetAlias
+
+from stepwell.runtime.names import check_name
+
+#: Datasets that a script registers itself are not known when the DAG is parsed; their events are sent through this alias.
+SCRIPT_DATASETS = AssetAlias("stepwell_script_datasets", group="stepwell")
+
+
+def dataset_asset(dataset: Any, workspace: Any = None) -> Asset:
+    """Return the asset of a registered dataset, to schedule on: ``schedule=dataset_asset("a") & dataset_asset("b")``.
+
+    :param dataset: a name, or an object with one (a registered ``Dataset``).
+    :param workspace: the workspace or its name; default: the default workspace.
+    """
+    name = check_name("dataset", dataset if isinstance(dataset, str) else getattr(dataset, "name", None))
+    where = workspace if isinstance(workspace, str) else getattr(workspace, "name", None) or "default"
+    return Asset(
+        name=name if where == "default" else f"{where}/{name}", uri=f"stepwell://{where}/{name}", group="dataset"
+    )

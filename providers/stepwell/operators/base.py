@@ -1,0 +1,223 @@
+"""What all steps share as Airflow tasks: v1's parameters, templates, edges, assets, XCom, and a cancel that reaches the job.
+
+What a step *does* is told in ``stepwell.step.life``; nothing here knows how a compute target works.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from stepwell.assets import SCRIPT_DATASETS, dataset_asset
+from stepwell.errors import GateFailedException, UserErrorException
+from stepwell.links import RunLink, ValidationReportLink
+from stepwell.operators import ports
+from stepwell.step.spec import JobKey, StepSpec
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from stepwell.step.life import Life, StepResult
+
+log = logging.getLogger("stepwell.step")
+
+#: v1 parameters of steps that are known here and not built yet, with the value that means "not used".
+NOT_BUILT: dict[str, Any] = {"runconfig_pipeline_params": None, "hash_paths": None, "side_inputs": None}
+
+
+class StepOperator(BaseOperator):
+    """Run a step on a compute target.
+
+    :param name: the step's name (v1); default ``task_id``. With *name* alone the task is called so.
+    :param source_directory: the folder that is taken along; the script runs in a copy of it. (templated)
+    :param arguments: strings, numbers, inputs and outputs; the latter two become ids, paths or URLs. (templated)
+    :param inputs: inputs (``dataset.as_named_input(…)``, ``output.as_input(…)``) or references of other tasks. (templated)
+    :param outputs: outputs (``OutputFileDatasetConfig``, ``HDFSOutputDatasetConfig``). (templated)
+    :param compute_target: a compute target or its name; default ``local``. (templated)
+    :param environment: an ``Environment``, or the path of a conda or requirements file. (templated)
+    :param runconfig: a ``RunConfiguration``: its environment, target and variables, where the step says nothing itself.
+    :param environment_variables: more environment variables of the script. (templated)
+    :param secrets: environment variable → id of the Airflow connection whose password it is. Never logged or stored.
+    :param allow_reuse: accepted; a step always runs for now.
+    :param version: a tag of the step's functionality, kept with the run.
+    :param workspace: the ``Workspace`` or its name; default: the default workspace.
+    """
+
+    template_fields: Sequence[str] = (
+        "source_directory",
+        "script_name",
+        "arguments",
+        "inputs",
+        "outputs",
+        "compute_target",
+        "environment",
+        "environment_variables",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "arguments": "json", "inputs": "json", "outputs": "json", "environment": "json", "environment_variables": "json"
+    }  # fmt: skip
+    operator_extra_links = (RunLink(), ValidationReportLink())
+    ui_color = "#d9eaf2"
+    step_kind: ClassVar[str] = "python"
+
+    def __init__(
+        self,
+        *,
+        task_id: str | None = None,
+        name: str | None = None,
+        source_directory: str | None = None,
+        script_name: str | None = None,
+        arguments: Sequence[Any] | None = None,
+        inputs: Any = None,
+        outputs: Any = None,
+        compute_target: Any = None,
+        environment: Any = None,
+        runconfig: Any = None,
+        environment_variables: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        allow_reuse: bool = True,
+        version: str | None = None,
+        workspace: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        for parameter, unused in NOT_BUILT.items():
+            if kwargs.pop(parameter, unused) != unused:
+                raise UserErrorException(f"The parameter {parameter} is not built yet", hint="Leave it out")
+        super().__init__(task_id=task_id or name or script_name, **kwargs)  # type: ignore[arg-type]
+        self.step_name = name or self.task_id
+        self.workspace = workspace if isinstance(workspace, str | None) else workspace.name
+        self.runconfig = runconfig
+        self.source_directory = source_directory
+        self.script_name = script_name
+        self.inputs = ports.plain_inputs(inputs, self)
+        self.outputs = ports.plain_outputs(outputs, self)
+        self.arguments = ports.plain_arguments(arguments, self.inputs, self.outputs)
+        self.compute_target = _target_name(compute_target, runconfig)
+        self.environment = _environment(environment, runconfig)
+        self.environment_variables = {**(getattr(runconfig, "environment_variables", None) or {}), **(environment_variables or {})}
+        self.secrets = dict(secrets or {})
+        self.allow_reuse = allow_reuse
+        self.version = version
+        self._life: Life | None = None
+        self._declare_assets()
+        ports.release(outputs)
+
+    def _declare_assets(self) -> None:
+        """Show the flow in Airflow's asset graph: what is read by name, and what will be registered."""
+        for item in self.inputs.values():
+            if item["source"].get("name"):
+                self.inlets = [*self.inlets, dataset_asset(item["source"]["name"], self.workspace)]
+        for item in self.outputs.values():
+            if item["registration"]:
+                self.outlets = [*self.outlets, dataset_asset(item["registration"]["name"], self.workspace)]
+        self.outlets = [*self.outlets, SCRIPT_DATASETS]
+
+    def specification(self, context: Context) -> StepSpec:
+        """Return the step as plain, rendered data."""
+        return StepSpec(
+            name=self.step_name,
+            kind=self.step_kind,
+            compute_target=self.compute_target,
+            source_directory=self.source_directory,
+            script=self.script_name,
+            arguments=tuple(self.arguments),
+            inputs=self.inputs,
+            outputs=self.outputs,
+            environment=self.environment,
+            variables={str(k): str(v) for k, v in self.environment_variables.items()},
+            params=dict(context.get("params") or {}),
+            secrets=self.secrets,
+            version=self.version,
+            experiment=self.dag_id,
+        )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Live the step's life, then hand its outputs on by XCom and asset events.
+
+        :returns: output name → dataset reference.
+        """
+        from stepwell.step.life import Life
+        from stepwell.workspace import Workspace
+
+        ti = context["ti"]
+        key = JobKey(_instance(), ti.dag_id, ti.run_id, ti.task_id, ti.map_index if ti.map_index is not None else -1)
+        self._life = Life(
+            Workspace(self.workspace or "default"),
+            self.specification(context),
+            key,
+            try_number=ti.try_number,
+            triggering=_triggering(context),
+            log=log,
+        )
+        try:
+            result = self._life.live()
+        except (GateFailedException, UserErrorException) as error:
+            raise AirflowFailException(str(error)) from error  # no retry would help
+        finally:
+            ti.xcom_push(key="stepwell_run", value=self._life.summary())
+        self._announce(context, result)
+        return dict(result.references)
+
+    def _announce(self, context: Context, result: StepResult) -> None:
+        """Push each reference under its output's name, and emit the event of each registered version."""
+        for name, reference in result.references.items():
+            context["ti"].xcom_push(key=name, value=reference)
+            if reference["dataset"]:
+                context["outlet_events"][dataset_asset(reference["dataset"], self.workspace)].extra = reference
+        for reference in result.registered_by_script:
+            context["outlet_events"][SCRIPT_DATASETS].add(
+                dataset_asset(reference["dataset"], self.workspace), extra=reference
+            )
+
+    def on_kill(self) -> None:
+        """Stop the job on its target: Airflow calls this when the task is marked, cleared or times out."""
+        if self._life is not None:
+            self._life.cancel()
+
+
+def _target_name(compute_target: Any, runconfig: Any) -> str:
+    if isinstance(compute_target, tuple):  # v1: (name, type)
+        compute_target = compute_target[0]
+    if compute_target is None:
+        compute_target = getattr(runconfig, "target", None) or "local"
+    if isinstance(compute_target, str) or hasattr(compute_target, "resolve"):
+        return compute_target  # type: ignore[no-any-return]
+    name = getattr(compute_target, "name", None)
+    if not isinstance(name, str):
+        raise UserErrorException(f"{compute_target!r} is not a compute target", allowed=["a name", "a ComputeTarget"])
+    return name
+
+
+def _environment(environment: Any, runconfig: Any) -> dict[str, Any] | None:
+    """Return the environment as plain data; files that it names are read when the step runs."""
+    if environment is None:
+        environment = getattr(runconfig, "environment", None)
+    if environment is None or isinstance(environment, dict):
+        return environment
+    from stepwell.environment import declare
+
+    return declare(environment)
+
+
+def _instance() -> str:
+    """Return a name of this Airflow installation, the same on all its workers."""
+    import os
+    import socket
+
+    from airflow.sdk.configuration import conf
+
+    named = conf.get("stepwell", "instance", fallback="")
+    if named:
+        return str(named)
+    return f"{socket.gethostname()}:{os.environ.get('AIRFLOW_HOME', os.path.expanduser('~/airflow'))}"
+
+
+def _triggering(context: Context) -> list[dict[str, Any]]:
+    """Return the dataset references of the events that started this DAG run, oldest first."""
+    events = context.get("triggering_asset_events") or {}
+    found = [dict(event.extra) for asset_events in events.values() for event in asset_events]
+    return [extra for extra in found if extra.get("dataset") and extra.get("version")]

@@ -1,0 +1,159 @@
+"""From the inputs of a step to pinned dataset versions, and to what the script gets of them.
+
+Which version: the reference that another task handed over, else the event that started the DAG run, else the latest.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from logging import Logger
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from stepwell.compute.contract import Layout, Transfer
+from stepwell.data import registry
+from stepwell.errors import DatasetError, UserErrorException
+
+if TYPE_CHECKING:
+    from stepwell.data.registry import DatasetVersion
+    from stepwell.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ResolvedInput:
+    """One input, pinned.
+
+    :param value: what stands in the arguments and in the environment variable.
+    :param files: URLs from which the job reads the files, in their order.
+    :param transfers: what has to be copied to the target first.
+    """
+
+    name: str
+    mode: str
+    version: DatasetVersion
+    value: str
+    files: tuple[str, ...]
+    transfers: tuple[Transfer, ...] = ()
+
+    def port(self) -> dict[str, Any]:
+        """The input as the job document has it."""
+        return {"mode": self.mode, "value": self.value, "id": self.version.id}
+
+    def dataset(self) -> dict[str, Any]:
+        """The dataset as the job document has it: what ``Dataset.get_by_id`` finds in the script."""
+        v = self.version
+        return {"name": v.name, "version": v.version, "definition": v.definition, "files": list(self.files)}
+
+
+@dataclass(frozen=True)
+class VersionFiles:
+    """The files of a version as something to copy: names are relative to their common folder."""
+
+    ws: Workspace
+    version: DatasetVersion
+
+    def files(self) -> list[tuple[str, int]]:
+        """Return (relative name, size in bytes) of each file."""
+        return [(name, file.size) for name, file in zip(relative_names(self.version), self.version.files, strict=True)]
+
+    def open(self, name: str) -> Any:
+        """Return a binary reader of file *name*."""
+        file = self.version.files[relative_names(self.version).index(name)]
+        return self.ws.datastore(file.datastore).open(file.path)
+
+
+def resolve_inputs(
+    ws: Workspace,
+    inputs: Mapping[str, dict[str, Any]],
+    layout: Layout,
+    reads: frozenset[str],
+    triggering: Sequence[dict[str, Any]],
+    log: Logger,
+) -> list[ResolvedInput]:
+    """Return each input, pinned and proved unchanged.
+
+    :param reads: URL schemes that the target reads itself; what it does not, is copied to it.
+    :param triggering: references of the events that started the DAG run.
+    :raises DatasetError: a dataset or version that does not exist, a path that matches nothing.
+    :raises DatasetChangedError: files changed under their version.
+    """
+    resolved = []
+    for name, item in inputs.items():
+        version = _version(ws, name, item["source"], triggering, log)
+        registry.verify(ws, version)
+        one = _deliver(ws, name, item, version, layout, reads)
+        log.info("Input %s: %s, by %s", name, describe(version), one.mode)
+        resolved.append(one)
+    return resolved
+
+
+def describe(version: DatasetVersion) -> str:
+    """Return *version* in words, for logs."""
+    what = f"{version.name} version {version.version}" if version.name else f"dataset {version.id[:8]} (not registered)"
+    size = sum(f.size for f in version.files)
+    return f"{what}, {len(version.files)} file{'s' * (len(version.files) != 1)}, {size:,} bytes"
+
+
+def relative_names(version: DatasetVersion) -> list[str]:
+    """Return the names of the files below their common folder (v1 removes the common prefix of a file dataset's paths)."""
+    paths = [file.path for file in version.files]
+    folders = [posixpath.dirname(p) for p in paths]
+    common = posixpath.commonpath(folders) if all(folders) else ""
+    return [posixpath.relpath(p, common or ".") for p in paths]
+
+
+def _version(
+    ws: Workspace, input_name: str, source: dict[str, Any], triggering: Sequence[dict[str, Any]], log: Logger
+) -> DatasetVersion:
+    if "definition" in source:
+        return registry.unregistered(ws, source["definition"])
+    if "name" not in source:
+        reference = source.get("reference")
+        if not isinstance(reference, dict) or "id" not in reference:
+            raise UserErrorException(
+                f"The input {input_name!r} got {reference!r} where a dataset reference was expected",
+                hint="The task that should hand it over has not run, was skipped, or hands over something else",
+            )
+        return registry.resolve_reference(ws, reference)
+    name, wanted = source["name"], source.get("version", "latest")
+    if wanted in ("latest", None):
+        events = sorted((e for e in triggering if e["dataset"] == name), key=lambda e: int(e["version"]))
+        if events:
+            if len(events) > 1:
+                log.info("Input %s: of %d events the newest counts; left: %s", input_name, len(events), _versions(events[:-1]))
+            return registry.resolve_reference(ws, events[-1])
+    return registry.get(ws, name, wanted or "latest")
+
+
+def _versions(events: Iterable[dict[str, Any]]) -> str:
+    return ", ".join(f"version {e['version']}" for e in events)
+
+
+def _deliver(
+    ws: Workspace, name: str, item: dict[str, Any], version: DatasetVersion, layout: Layout, reads: frozenset[str]
+) -> ResolvedInput:
+    mode = item["mode"]
+    urls = tuple(file.uri for file in version.files)
+    if mode != "direct" and version.definition["kind"] == "tabular":
+        raise UserErrorException(
+            f"The input {name!r} is a tabular dataset, which cannot be taken by {mode}", hint="Use as_direct()"
+        )
+    unread = {urlsplit(u).scheme or "file" for u in urls} - reads
+    if mode == "hdfs":
+        if unread:
+            raise DatasetError(f"The input {name!r} is on {', '.join(sorted(unread))}, which the compute target cannot read itself", allowed=reads)
+        return ResolvedInput(name, mode, version, version.uri, urls)
+    if mode == "direct" and not unread:
+        return ResolvedInput(name, mode, version, version.id, urls)
+    relative = item.get("path_on_compute")
+    place = posixpath.join("code", relative) if relative else posixpath.join("inputs", name)
+    root = posixpath.join(layout.root, place)
+    names = relative_names(version)
+    files = tuple("file://" + posixpath.join(root, n) for n in names)
+    if mode == "direct":
+        value = version.id
+    else:
+        value = posixpath.join(root, names[0]) if version.is_single_file else root
+    return ResolvedInput(name, mode, version, value, files, (Transfer(VersionFiles(ws, version), place),))

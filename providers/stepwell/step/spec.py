@@ -1,0 +1,87 @@
+"""The neutral specification of a step: what an operator says once its templates are rendered, free of Airflow."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepwell.errors import UserErrorException
+
+_UNFIT = re.compile(r"[^A-Za-z0-9_.\-]+")
+
+
+@dataclass(frozen=True)
+class JobKey:
+    """Which job is this task's: the same for each try of a task, different for each Airflow instance.
+
+    :param instance: names the Airflow installation, so that two laptops do not adopt each other's jobs.
+    """
+
+    instance: str
+    dag_id: str
+    dag_run_id: str
+    task_id: str
+    map_index: int = -1
+
+    @property
+    def slug(self) -> str:
+        """A name for files and folders: readable, unique, at most 120 characters."""
+        digest = hashlib.sha256("\0".join(map(str, self.parts)).encode()).hexdigest()[:10]
+        where = f"{self.dag_id}.{self.task_id}" + (f".{self.map_index}" if self.map_index >= 0 else "")
+        return f"{_UNFIT.sub('_', where).replace('..', '_')[-100:].strip('.-_') or 'step'}.{digest}"
+
+    @property
+    def parts(self) -> tuple[str, str, str, str, int]:
+        """The five parts of the key."""
+        return (self.instance, self.dag_id, self.dag_run_id, self.task_id, self.map_index)
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One step, ready to run.
+
+    ``inputs`` and ``outputs`` are plain data (see ``stepwell.operators.ports``); ``arguments`` holds strings and
+    ``{"input": name}`` / ``{"output": name}`` where a value is filled in.
+
+    :param kind: ``python``, ``spark``, ``command``, or ``none`` for a step that only validates.
+    :param spark: sizes, ``conf``, ``py_files``, ``jars``, ``files`` and ``app_name`` of a Spark step.
+    :param secrets: environment variable → the connection whose password it is.
+    :param validations: gates on data that is published already: name → gate (``ValidateDatasetOperator``).
+    """
+
+    name: str
+    kind: str
+    compute_target: str
+    source_directory: str | None = None
+    script: str | None = None
+    arguments: tuple[Any, ...] = ()
+    command: tuple[Any, ...] = ()
+    inputs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    outputs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    environment: dict[str, Any] | None = None
+    spark: dict[str, Any] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
+    experiment: str = ""
+    validations: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+    def fill(self, values: tuple[Any, ...], inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
+        """Return *values* with each ``{"input": …}`` and ``{"output": …}`` replaced by its value.
+
+        :raises UserErrorException: an argument names an input or output that the step does not have.
+        """
+        filled = []
+        for value in values:
+            if isinstance(value, dict):
+                ((port, name),) = value.items()
+                known = inputs if port == "input" else outputs
+                if name not in known:
+                    raise UserErrorException(f"The arguments name the {port} {name!r}, which the step has not", allowed=known)
+                value = known[name]
+            filled.append(str(value))
+        return filled

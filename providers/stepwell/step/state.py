@@ -1,0 +1,78 @@
+"""What a step has reached: one small head per job key in the workspace, so that another try can go on from there."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stepwell.step.spec import JobKey
+
+if TYPE_CHECKING:
+    from stepwell.workspace import Workspace
+
+#: A generation in one of these phases is over; the next try starts the next generation.
+OVER = frozenset({"published", "failed", "cancelled"})
+
+
+@dataclass
+class StepState:
+    """The newest generation of a step.
+
+    :param phase: ``begun`` (nothing runs yet), ``submitted`` (a job runs or ran, and is not collected), ``judged`` (outputs
+        may be published in part), or one of :data:`OVER`.
+    :param handle: the job's handle on its target, once submitted.
+    :param owner: token of the try that owns the job: an older try never cancels a job that a newer one adopted.
+    """
+
+    slug: str
+    generation: int
+    phase: str = "begun"
+    handle: dict[str, Any] | None = None
+    owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: also the job's."""
+        return f"{self.slug}-g{self.generation}"
+
+
+def path(slug: str) -> str:
+    """Where the head of *slug* stands in the workspace."""
+    return f"jobs/{slug}.json"
+
+
+def begin(ws: Workspace, key: JobKey) -> StepState:
+    """Return the state to go on with: what an earlier try left under way, else the next generation.
+
+    The new owner is written at once; of two tries that begin at the same time, the later one owns the step.
+    """
+    fresh: list[StepState] = []
+
+    def next_state(document: dict[str, Any] | None) -> dict[str, Any]:
+        fresh.clear()
+        state = StepState(key.slug, 1)
+        if document is not None:
+            left = StepState(**{k: document[k] for k in ("slug", "generation", "phase", "handle")})
+            if left.phase in ("submitted", "judged"):
+                state = left
+            elif left.phase == "begun":
+                state.generation = left.generation
+            else:
+                state.generation = left.generation + 1
+        fresh.append(state)
+        return asdict(state)
+
+    ws.store.update(path(key.slug), next_state)
+    return fresh[0]
+
+
+def save(ws: Workspace, state: StepState) -> None:
+    """Write *state*, unless a newer try or generation owns the step by now."""
+
+    def unless_newer(document: dict[str, Any] | None) -> dict[str, Any]:
+        if document is not None and document["owner"] != state.owner:
+            return document
+        return asdict(state)
+
+    ws.store.update(path(state.slug), unless_newer)
