@@ -138,7 +138,9 @@ def check_script(source_directory: str | os.PathLike[str], script: str) -> str:
     reason = rules_of(root).why_path_left_out(relative)
     if reason:
         why = {"always": "by rule", "secret": "because its name looks like a credential"}.get(reason, f"by {reason}")
-        raise SnapshotError(f"The script {relative!r} is left out of the snapshot {why}", hint="Rename it or take it in")
+        raise SnapshotError(
+            f"The script {relative!r} is left out of the snapshot {why}", hint="Rename it or take it in"
+        )
     return relative
 
 

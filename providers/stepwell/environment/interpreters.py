@@ -1,0 +1,178 @@
+"""Interpreters: the Python that an environment is built on, and the one that a user-managed environment is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stepwell.environment.uv import run_uv
+from stepwell.errors import EnvironmentException
+
+OLDEST = (3, 8)
+_PROBE = """
+import json, sys, sysconfig
+try:
+    from importlib import metadata
+    found = sorted({"%s==%s" % ((d.metadata["Name"] or "").lower(), d.version) for d in metadata.distributions()})
+except ImportError:
+    found = []
+paths = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
+print(json.dumps({"version": "%d.%d.%d" % sys.version_info[:3], "prefix": sys.prefix, "paths": paths,
+                  "platform": sysconfig.get_platform(), "packages": found}))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """What is known of a user-managed interpreter: *path*, *version*, *prefix*, its package folders and *packages*."""
+
+    path: str
+    version: str
+    prefix: str
+    platform: str
+    folders: tuple[str, ...]
+    packages: tuple[str, ...]
+
+    @property
+    def has_azureml(self) -> bool:
+        """Whether the real azureml-core is installed there (asked each time: people install it later)."""
+        return any(os.path.isdir(os.path.join(folder, "azureml", "core")) for folder in self.folders)
+
+
+def own_version() -> str:
+    """The "major.minor" of the Python that runs this."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def wanted_version(python: str | None) -> str:
+    """The version to build with: what the specification says; this process's own minor version where that will do."""
+    if python is None:
+        return own_version()
+    if re.match(r"[<>=!~]", python):
+        from packaging.specifiers import SpecifierSet
+
+        own = ".".join(map(str, sys.version_info[:3]))
+        return own_version() if SpecifierSet(python).contains(own) else python
+    return python
+
+
+def find_python(wanted: str, *, cache: Path, log: Any) -> str:
+    """Return the path of an interpreter of the version *wanted*.
+
+    The minor version decides: where the exact patch release is not there, another one is taken and *log* told.
+
+    :raises EnvironmentException: there is none; the message says which there are.
+    """
+    own = ".".join(map(str, sys.version_info[:3]))
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    if own == wanted or own.startswith(wanted + "."):
+        return str(base)
+    minor = ".".join(wanted.split(".")[:2])
+    for request in dict.fromkeys([wanted, minor]):
+        code, lines = run_uv(["python", "find", "--quiet", "--system", "--no-project", request], cache=cache)
+        paths = [line for line in lines if line.startswith("/")]
+        if code == 0 and paths:
+            if request != wanted:
+                log(f"Python {wanted} is not installed here; the environment is built with {paths[-1]}")
+            return paths[-1]
+    raise EnvironmentException(
+        f"The environment wants Python {wanted}, which is not installed here",
+        allowed=_installed(cache) or [own],
+        hint=f"Install it ('uv python install {minor}'), ask for another version, or use a user-managed environment",
+    )
+
+
+def user_managed(interpreter: str, cache: Path) -> Interpreter:
+    """Check the user-managed *interpreter* (a path, or a name on ``PATH``) and return what it is.
+
+    What a first look found is kept in *cache* and believed as long as the interpreter and its package folders have
+    not changed, so that a second look starts no process.
+
+    :raises EnvironmentException: it does not exist, does not run, or is too old.
+    """
+    path = shutil.which(interpreter)
+    if path is None:
+        exists = os.path.exists(interpreter)
+        raise EnvironmentException(
+            f"The interpreter {interpreter!r} of the user-managed environment "
+            + ("is not executable" if exists else "does not exist"),
+            hint="Set interpreter_path to a Python program on the compute target",
+        )
+    path = os.path.abspath(path)
+    record = cache / (hashlib.sha256(path.encode()).hexdigest()[:32] + ".json")
+    try:
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        if kept["stamp"] == _stamp(path, kept["probe"]["paths"]):
+            return _interpreter(path, kept["probe"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not seen before, or written by another version
+    probe = _probe(path)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        aside = record.with_name(f".{record.name}.{os.getpid()}")
+        aside.write_text(json.dumps({"stamp": _stamp(path, probe["paths"]), "probe": probe}), encoding="utf-8")
+        os.replace(aside, record)
+    except OSError:
+        pass  # only the next look is slower
+    return _interpreter(path, probe)
+
+
+def _probe(path: str) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            [path, "-I", "-c", _PROBE], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, cwd="/"
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
+        raise _does_not_run(path, str(error)) from error
+    try:
+        probe: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        version = tuple(int(part) for part in probe["version"].split("."))
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise _does_not_run(path, last) from error
+    if version < OLDEST:
+        raise EnvironmentException(
+            f"The interpreter {path} is Python {probe['version']}", allowed=["Python 3.8 or later"]
+        )
+    return probe
+
+
+def _does_not_run(path: str, why: str) -> EnvironmentException:
+    return EnvironmentException(
+        f"The interpreter {path} does not run as Python: {why}", hint="Set interpreter_path to a Python program"
+    )
+
+
+def _interpreter(path: str, probe: dict[str, Any]) -> Interpreter:
+    return Interpreter(
+        path, probe["version"], probe["prefix"], probe["platform"], tuple(probe["paths"]), tuple(probe["packages"])
+    )
+
+
+def _stamp(path: str, folders: list[str]) -> list[Any]:
+    stamp: list[Any] = []
+    for item in (os.path.realpath(path), *folders):
+        try:
+            info = os.stat(item)
+            stamp.append([item, info.st_mtime_ns, info.st_ino])
+        except OSError:
+            stamp.append([item, None, None])
+    return stamp
+
+
+def _installed(cache: Path) -> list[str]:
+    code, lines = run_uv(["python", "list", "--quiet", "--only-installed", "--output-format", "json"], cache=cache)
+    try:
+        start = next(i for i, line in enumerate(lines) if line.startswith("["))
+        found = json.loads("".join(lines[start:]))
+        return sorted({str(item["version"]) for item in found}, key=lambda v: [int(p) for p in re.findall(r"\d+", v)])
+    except (StopIteration, ValueError, KeyError, TypeError):
+        return []

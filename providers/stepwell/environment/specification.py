@@ -1,0 +1,239 @@
+"""The normal form of an environment: plain JSON, the same for the same wish, whatever it was written in.
+
+``{"python": "3.11" | ">=3.9,<3.12" | None, "conda": [...], "pip": [...], "pip_options": [...], "user_managed": bool,
+"interpreter": path | None, "variables": {}}``. ``conda`` holds what a conda file asks of conda, in conda's words but for
+the version (``numpy==1.19.*``); the builder maps names. Nothing is read before :func:`specification` is called.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stepwell.environment import conda_names, requirements, strict_yaml
+from stepwell.errors import EnvironmentException
+
+logger = logging.getLogger(__name__)
+
+#: The top-level keys of a conda specification (v1's rule).
+CONDA_KEYS = ("name", "channels", "dependencies", "prefix", "variables")
+#: Conda packages that only serve to install others.
+_INSTALLERS = frozenset({"pip", "uv", "conda"})
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+Log = Callable[[str], None]
+
+
+def empty() -> dict[str, Any]:
+    """The specification that wants nothing: the worker's Python version without packages."""
+    return {
+        "python": None,
+        "conda": [],
+        "pip": [],
+        "pip_options": [],
+        "user_managed": False,
+        "interpreter": None,
+        "variables": {},
+    }
+
+
+def specification(source: object = None, *, log: Log | None = None) -> dict[str, Any]:
+    """Return the normal form of *source*.
+
+    :param source: an ``Environment``, ``CondaDependencies`` or ``RunConfiguration`` (anything with
+        ``specification(log)``), the path of a conda file (.yml, .yaml) or requirements file (.txt, .in), a dict in the
+        normal form, or ``None`` (:func:`empty`).
+    :param log: told about ``azureml-*`` packages that are left out; default: this module's logger.
+    :raises EnvironmentException: it is malformed; the message has file and line.
+    """
+    say = log or logger.info
+    if source is None:
+        return empty()
+    if isinstance(source, Mapping):
+        return normal(source)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if path.suffix in (".yml", ".yaml"):
+            return from_conda_file(path, log=say)
+        if path.suffix in (".txt", ".in"):
+            return from_requirements_file(path, log=say)
+        raise EnvironmentException(
+            f"{str(source)!r} is no environment file by its name",
+            allowed=["a conda specification (.yml, .yaml)", "a requirements file (.txt, .in)"],
+        )
+    method = getattr(source, "specification", None)
+    if callable(method):
+        found: dict[str, Any] = method(log=say)
+        return found
+    raise EnvironmentException(
+        f"{type(source).__name__} is no environment",
+        allowed=["Environment", "CondaDependencies", "RunConfiguration", "a path", "a dict", "None"],
+    )
+
+
+def normal(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the specification *data* and return it with all keys, sorted and without repetitions.
+
+    :raises EnvironmentException: an unknown key, a value of the wrong type, a malformed requirement.
+    """
+    spec = empty()
+    unknown = sorted(str(k) for k in set(data) - set(spec))
+    if unknown:
+        raise EnvironmentException(f"Environment specification: unknown key {unknown[0]!r}", allowed=spec)
+    spec.update({k: v for k, v in data.items() if v is not None})
+    for key in ("conda", "pip", "pip_options"):
+        if isinstance(spec[key], str) or not all(isinstance(v, str) for v in spec[key]):
+            raise EnvironmentException(
+                f"Environment specification: {key!r} is {spec[key]!r}", allowed=["a list of text"]
+            )
+    for key in ("python", "interpreter"):
+        if spec[key] is not None and not isinstance(spec[key], str):
+            raise EnvironmentException(f"Environment specification: {key!r} is {spec[key]!r}", allowed=["text", "None"])
+    if not isinstance(spec["user_managed"], bool):
+        raise EnvironmentException(f"'user_managed' is {spec['user_managed']!r}", allowed=["true", "false"])
+    found = requirements.Requirements()
+    for line in [*spec["pip_options"], *spec["pip"]]:
+        requirements.add_line(line, "Environment specification", found)
+    conda = {_conda_text(conda_names.parse(item, "Environment specification")) for item in spec["conda"]}
+    spec["conda"], spec["pip"], spec["pip_options"] = sorted(conda), sorted(found.pip), found.options
+    spec["python"] = None if spec["python"] is None else python_version(spec["python"], "Environment specification")
+    spec["variables"] = _variables(spec["variables"], "Environment specification")
+    if spec["user_managed"] and not spec["interpreter"]:
+        spec["interpreter"] = "python"  # v1's default
+    return spec
+
+
+def merge(spec: Mapping[str, Any], extra_pip: Iterable[str]) -> dict[str, Any]:
+    """Return *spec* with the pip requirements *extra_pip* added. A user-managed environment stays as it is.
+
+    A requirement that contradicts one in *spec* is found by the resolver, when the environment is built.
+    """
+    if spec.get("user_managed"):
+        return normal(spec)
+    return normal({**spec, "pip": [*spec.get("pip", []), *extra_pip]})
+
+
+def from_requirements_file(path: str | os.PathLike[str], *, log: Log) -> dict[str, Any]:
+    """Read the requirements file *path* (nested ``-r`` files too, hashes kept).
+
+    :raises EnvironmentException: see :func:`specification`.
+    """
+    found = requirements.read_file(path)
+    _say_left_out(found.azureml, log)
+    return normal({"pip": found.pip, "pip_options": found.options})
+
+
+def from_conda_file(path: str | os.PathLike[str], *, log: Log) -> dict[str, Any]:
+    """Read the conda specification *path*.
+
+    :raises EnvironmentException: see :func:`specification`.
+    """
+    file = Path(path)
+    text = strict_yaml.read_text(file, "conda specification")
+    data = strict_yaml.load_mapping(text, str(file), CONDA_KEYS)
+    return from_conda_data(data, str(file), log=log, base=file.parent, lines=strict_yaml.lines_of(text, "dependencies"))
+
+
+def from_conda_data(
+    data: Mapping[str, Any], where: str, *, log: Log, base: Path | None = None, lines: list[int] | None = None
+) -> dict[str, Any]:
+    """Turn the content of a conda specification into the normal form.
+
+    :param where: the file's name, for messages.
+    :param base: the folder that ``-r`` lines are relative to.
+    :param lines: the line of each dependency, where it is known.
+    :raises EnvironmentException: see :func:`specification`.
+    """
+    spec = empty()
+    found = requirements.Requirements()
+    for index, item in enumerate(_list(data, "dependencies", where)):
+        place = f"{where}, line {lines[index]}" if lines and index < len(lines) else f"{where}, dependency {index + 1}"
+        if isinstance(item, str):
+            _add_conda(item, place, spec, found)
+        elif isinstance(item, Mapping) and set(item) == {"pip"}:
+            for line in _list(item, "pip", place):
+                if not isinstance(line, str):
+                    raise EnvironmentException(f"{place}: {line!r} under 'pip' is no text", allowed=["a requirement"])
+                requirements.add_line(line, f"{place}, under 'pip'", found, base=base)
+        else:
+            raise EnvironmentException(
+                f"{place}: {item!r} is no dependency", allowed=["a conda specification", "pip: with a list"]
+            )
+    _say_left_out(found.azureml, log)
+    spec["variables"] = _variables(data.get("variables") or {}, where)
+    return normal({**spec, "pip": found.pip, "pip_options": found.options})
+
+
+def python_version(text: str, where: str) -> str:
+    """Return the Python version *text* in its normal form: "3.11", "3.11.4", or a specifier (">=3.9,<3.12").
+
+    :raises EnvironmentException: it is neither, or asks for Python 2.
+    """
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    plain = text.strip()
+    for _ in range(2):
+        exact = re.fullmatch(r"(?:={1,2})?\s*([0-9]+(?:\.[0-9]+){0,2})(?:\.\*)?", plain)
+        if exact:
+            if exact[1].split(".")[0] != "3":
+                raise EnvironmentException(
+                    f"{where}: Python {exact[1]} is not supported", allowed=["Python 3.8 or later"]
+                )
+            return exact[1]
+    try:
+        specifiers = sorted(str(s) for s in SpecifierSet(plain))
+    except InvalidSpecifier:
+        specifiers = []
+    if not specifiers:
+        raise EnvironmentException(f"{where}: {text!r} is no Python version", allowed=["3.11", "3.11.4", ">=3.9,<3.12"])
+    return ",".join(specifiers)
+
+
+def _add_conda(item: str, place: str, spec: dict[str, Any], found: requirements.Requirements) -> None:
+    parsed = conda_names.parse(item, place)
+    if parsed.name == "python":
+        if spec["python"] is not None:
+            raise EnvironmentException(f"{place}: the Python version is given twice")
+        spec["python"] = python_version(parsed.version, place) if parsed.version else None
+    elif parsed.name == "azureml" or parsed.name.startswith("azureml-"):
+        found.azureml.append(parsed.name)
+    elif parsed.name not in _INSTALLERS:
+        spec["conda"].append(_conda_text(parsed))
+
+
+def _conda_text(parsed: conda_names.CondaSpec) -> str:
+    return parsed.name + parsed.version
+
+
+def _list(data: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    value = data.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise EnvironmentException(f"{where}: {key!r} is {value!r}", allowed=["a list"])
+    return value
+
+
+def _variables(value: object, where: str) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise EnvironmentException(f"{where}: 'variables' is {value!r}", allowed=["a mapping of names to text"])
+    checked = {}
+    for name, content in value.items():
+        if not isinstance(name, str) or not _VARIABLE_NAME.fullmatch(name):
+            raise EnvironmentException(
+                f"{where}: {name!r} cannot name an environment variable", hint="Letters, digits, '_'"
+            )
+        if isinstance(content, bool) or not isinstance(content, (str, int, float)):
+            raise EnvironmentException(f"{where}: the variable {name} is {content!r}", allowed=["text, in quotes"])
+        checked[name] = str(content)
+    return dict(sorted(checked.items()))
+
+
+def _say_left_out(names: list[str], log: Log) -> None:
+    if names:
+        log(
+            f"Left out of the environment: {', '.join(names)} (Stepwell itself brings the names of azureml to the step)"
+        )
