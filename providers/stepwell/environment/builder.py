@@ -1,4 +1,4 @@
-"""Building environments with uv: once per key, aside, published by one rename, found again without starting a process."""
+"""Building environments with uv: once per key, aside, published by one rename, found again without a process."""
 
 from __future__ import annotations
 
@@ -186,9 +186,9 @@ def _run(arguments: list[str], cache: Path, log: Log | None, spec: dict[str, Any
         return "\n".join(lines)
     text = "\n".join(lines[-40:]) or f"uv ended with exit code {code} and no message"
     what = "cannot be resolved" if "No solution found" in text else "cannot be built"
+    wish = f"conda: {', '.join(spec['conda']) or 'nothing'}; pip: {', '.join(spec['pip']) or 'nothing'}"
     raise EnvironmentException(
-        f"The environment {what} (conda: {', '.join(spec['conda']) or 'nothing'}; pip: {', '.join(spec['pip']) or 'nothing'}): "
-        + text,
+        f"The environment {what} ({wish}): {text}",
         hint="Change the requirements so that they go together" if what == "cannot be resolved" else None,
     )
 

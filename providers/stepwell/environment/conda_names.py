@@ -15,22 +15,18 @@ from stepwell.errors import EnvironmentException
 RENAMED = {
     "pytorch": "torch",
     "pytorch-cpu": "torch",
-    "pytorch-lightning": "pytorch-lightning",
     "opencv": "opencv-python-headless",
     "py-opencv": "opencv-python-headless",
     "py-xgboost": "xgboost",
     "py-xgboost-cpu": "xgboost",
     "matplotlib-base": "matplotlib",
     "tensorflow-gpu": "tensorflow",
-    "tables": "tables",
     "pytables": "tables",
     "msgpack-python": "msgpack",
     "ruamel_yaml": "ruamel.yaml",
-    "python-dateutil": "python-dateutil",
     "dask-core": "dask",
     "ray-core": "ray",
     "importlib_metadata": "importlib-metadata",
-    "faiss-cpu": "faiss-cpu",
     "python-graphviz": "graphviz",
     "psycopg2": "psycopg2-binary",
 }
@@ -38,21 +34,25 @@ RENAMED = {
 #: The same software under the same name.
 SAME = frozenset(
     """
-    absl-py adal adlfs aiohttp altair anyio apache-beam argparse arrow asyncssh attrs autopep8 azure-core azure-identity
-    azure-keyvault-secrets azure-storage-blob babel bcrypt beautifulsoup4 black bokeh boto3 botocore bottleneck cachetools catboost
-    category-encoders certifi cffi chardet charset-normalizer click cloudpickle colorama coverage cryptography cvxpy cycler
-    cython dask dask-ml datasets decorator deltalake dill distributed docker duckdb eli5 et-xmlfile evaluate fastapi fastparquet filelock
-    flake8 flask flaml fsspec future gensim geopandas gitpython gluonts google-cloud-storage great-expectations grpcio gunicorn h5py
-    holidays httpx huggingface-hub hyperopt idna imageio imbalanced-learn implicit interpret ipykernel ipython isodate jedi jinja2 joblib
-    jsonschema jupyter jupyterlab keras kiwisolver lifelines lightgbm lime lightning llvmlite lxml mako markdown markupsafe marshmallow
-    matplotlib mlflow mlxtend more-itertools msal mypy mypy-extensions natsort networkx nltk notebook numba numexpr numpy oauthlib onnx
-    onnxruntime openpyxl optuna orjson packaging pandas pandera papermill paramiko pathspec patsy pendulum pillow pip-tools platformdirs plotly
-    pluggy pmdarima polars prometheus-client prophet protobuf psutil psycopg py4j pyarrow pycparser pydantic pygments pyjwt pymongo pymysql
-    pyodbc pyparsing pyproj pyspark pytest pytest-cov pytz pyyaml pyzmq ray regex requests rich ruff s3fs sacremoses scikit-image
-    scikit-learn scikit-optimize scipy seaborn sentencepiece sentence-transformers setuptools setuptools-scm shap shapely simplejson six
-    skl2onnx skops snowflake-connector-python spacy sqlalchemy sqlparse statsmodels streamlit sympy tabulate tenacity tensorboard tensorflow
-    threadpoolctl tokenizers toml tomli toolz torch torchaudio torchmetrics torchvision tornado tqdm transformers typing-extensions tzdata
-    ujson umap-learn urllib3 uvicorn wheel widgetsnbextension wordcloud wrapt xarray xgboost xlrd xlsxwriter xlwt yarl zarr zipp zstandard
+    absl-py adal adlfs aiohttp altair anyio apache-beam argparse arrow asyncssh attrs autopep8 azure-core
+    azure-identity azure-keyvault-secrets azure-storage-blob babel bcrypt beautifulsoup4 black bokeh boto3 botocore
+    bottleneck cachetools catboost category-encoders certifi cffi chardet charset-normalizer click cloudpickle
+    colorama coverage cryptography cvxpy cycler cython dask dask-ml datasets decorator deltalake dill distributed
+    docker duckdb eli5 et-xmlfile evaluate faiss-cpu fastapi fastparquet filelock flake8 flaml flask fsspec future
+    gensim geopandas gitpython gluonts google-cloud-storage great-expectations grpcio gunicorn h5py holidays httpx
+    huggingface-hub hyperopt idna imageio imbalanced-learn implicit interpret ipykernel ipython isodate jedi jinja2
+    joblib jsonschema jupyter jupyterlab keras kiwisolver lifelines lightgbm lightning lime llvmlite lxml mako
+    markdown markupsafe marshmallow matplotlib mlflow mlxtend more-itertools msal mypy mypy-extensions natsort
+    networkx nltk notebook numba numexpr numpy oauthlib onnx onnxruntime openpyxl optuna orjson packaging pandas
+    pandera papermill paramiko pathspec patsy pendulum pillow pip-tools platformdirs plotly pluggy pmdarima polars
+    prometheus-client prophet protobuf psutil psycopg py4j pyarrow pycparser pydantic pygments pyjwt pymongo
+    pymysql pyodbc pyparsing pyproj pyspark pytest pytest-cov python-dateutil pytorch-lightning pytz pyyaml pyzmq
+    ray regex requests rich ruff s3fs sacremoses scikit-image scikit-learn scikit-optimize scipy seaborn
+    sentence-transformers sentencepiece setuptools setuptools-scm shap shapely simplejson six skl2onnx skops
+    snowflake-connector-python spacy sqlalchemy sqlparse statsmodels streamlit sympy tables tabulate tenacity
+    tensorboard tensorflow threadpoolctl tokenizers toml tomli toolz torch torchaudio torchmetrics torchvision
+    tornado tqdm transformers typing-extensions tzdata ujson umap-learn urllib3 uvicorn wheel widgetsnbextension
+    wordcloud wrapt xarray xgboost xlrd xlsxwriter xlwt yarl zarr zipp zstandard
     """.split()
 )
 
@@ -111,12 +111,10 @@ def _clause(operator: str, version: str, text: str, where: str) -> str:
     bare = version.rstrip("*").rstrip(".")
     if operator == "=" and re.fullmatch(r"[0-9]+(\.[0-9]+)*", bare):
         clause = f"=={bare}.*"  # conda's fuzzy "=": 1.19 means every 1.19.x
-    elif starred:
-        clause = (
-            f"{operator if operator in ('==', '!=') else '=='}{bare}.*"
-            if operator in ("=", "==", "!=")
-            else (f"{operator}{bare}")
-        )
+    elif starred and operator in ("=", "==", "!="):
+        clause = f"{'!=' if operator == '!=' else '=='}{bare}.*"
+    elif starred:  # ">=1.2.*" is ">=1.2"
+        clause = f"{operator}{bare}"
     else:
         clause = f"{'==' if operator == '=' else operator}{version}"
     try:

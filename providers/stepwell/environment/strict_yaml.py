@@ -72,7 +72,7 @@ def load_mapping(text: str, where: str, keys: tuple[str, ...]) -> dict[str, Any]
 
 
 def lines_of(text: str, key: str) -> list[int]:
-    """Return the line numbers of the items of the sequence under the top-level *key* of *text* (already loaded once)."""
+    """Return the line of each item of the sequence under the top-level *key* of *text*, which was loaded before."""
     import yaml
 
     root = _compose(text, "")
@@ -90,14 +90,15 @@ def _compose(text: str, where: str) -> yaml.Node | None:
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
-                event = self.peek_event()
+                event: Any = self.peek_event()  # type: ignore[no-untyped-call]
                 raise EnvironmentException(
                     f"{where}, line {event.start_mark.line + 1}: the alias *{event.anchor} is not accepted",
                     hint="Write the value out: aliases can make a small file expand without end",
                 )
             self.depth += 1
             if self.depth > _MAX_DEPTH:
-                line = self.peek_event().start_mark.line + 1
+                event = self.peek_event()  # type: ignore[no-untyped-call]
+                line = event.start_mark.line + 1
                 raise EnvironmentException(f"{where}, line {line}: nested deeper than {_MAX_DEPTH} levels")
             node = super().compose_node(parent, index)
             self.depth -= 1

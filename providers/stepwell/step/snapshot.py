@@ -36,7 +36,7 @@ class Limits:
 
     @classmethod
     def from_environment(cls) -> Limits:
-        """The limits that STEPWELL_SNAPSHOT_MAX_MB, STEPWELL_SNAPSHOT_MAX_FILES and v1's AML_SNAPSHOT_NO_FILE_LIMIT set.
+        """What STEPWELL_SNAPSHOT_MAX_MB, STEPWELL_SNAPSHOT_MAX_FILES and v1's AML_SNAPSHOT_NO_FILE_LIMIT set.
 
         :raises SnapshotError: a value is not a whole number above 0.
         """

@@ -1,0 +1,270 @@
+"""``Environment``: v1's class. Making one reads no file; what it means is read when the step runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from stepwell.environment.conda import CondaDependencies
+from stepwell.environment.refused import Section, not_built
+from stepwell.environment.specification import from_requirements_file, logger, normal
+from stepwell.errors import EnvironmentException
+from stepwell.runtime.errors import UserErrorException
+from stepwell.runtime.names import check_name
+
+#: v1's curated environments have these names.
+_RESERVED = ("Microsoft", "AzureML")
+_DOCKER: dict[str, Any] = {
+    "enabled": False,
+    "base_image": None,
+    "base_dockerfile": None,
+    "build_context": None,
+    "shared_volumes": True,
+    "gpu_support": False,
+    "shm_size": "2g",
+    "arguments": [],
+}
+_SPARK: dict[str, Any] = {"repositories": [], "packages": [], "precache_packages": True}
+
+
+class PythonSection:
+    """``environment.python``.
+
+    ``user_managed_dependencies``: the environment is the author's own, nothing is installed. ``interpreter_path``: its
+    interpreter (used only then). ``conda_dependencies``: otherwise, what to install.
+    """
+
+    def __init__(self) -> None:
+        self.user_managed_dependencies: bool = False
+        self.interpreter_path: str = "python"
+        self._conda: CondaDependencies | None = None
+
+    @property
+    def conda_dependencies(self) -> CondaDependencies:
+        """The packages; made when first asked for, so that ``env.python.conda_dependencies.add_pip_package`` works."""
+        if self._conda is None:
+            self._conda = CondaDependencies()
+        return self._conda
+
+    @conda_dependencies.setter
+    def conda_dependencies(self, value: CondaDependencies | None) -> None:
+        if value is not None and not isinstance(value, CondaDependencies):
+            raise EnvironmentException(
+                f"conda_dependencies is a {type(value).__name__}", allowed=["CondaDependencies"], hint=_FILE_HINT
+            )
+        self._conda = value
+
+    @property
+    def conda_dependencies_file(self) -> str | None:
+        """Not kept apart from ``conda_dependencies``."""
+        return None
+
+    @conda_dependencies_file.setter
+    def conda_dependencies_file(self, value: str | None) -> None:
+        self._conda = None if value is None else CondaDependencies(value)
+
+    @property
+    def base_conda_environment(self) -> None:
+        """Not built yet."""
+        return None
+
+    @base_conda_environment.setter
+    def base_conda_environment(self, value: str | None) -> None:
+        if value is not None:
+            raise not_built(f"environment.python.base_conda_environment = {value!r}")
+
+
+_FILE_HINT = "Read a file with CondaDependencies(path) or Environment.from_conda_specification(name, path)"
+
+
+class Environment:
+    """The environment of a step.
+
+    :param name: letters, digits, '_', '-', '.'; "Microsoft…" and "AzureML…" are reserved, as in v1.
+    :raises UserErrorException: the name is none, or reserved.
+    """
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        check_name("environment", name)
+        if name.startswith(_RESERVED):
+            raise UserErrorException(f"The environment name {name!r} is reserved", hint="Begin it with another word")
+        if kwargs:
+            raise not_built(f"Environment({', '.join(f'{k}=…' for k in sorted(kwargs))})")
+        self.name = name
+        self.version: str | None = None
+        self.python = PythonSection()
+        self.environment_variables: dict[str, str] = {}
+        self.docker = Section("environment.docker", _DOCKER, "Give the packages as conda dependencies")
+        self.spark = Section("environment.spark", _SPARK, "Give jars and settings to the Spark step itself")
+        self._requirements: str | None = None
+
+    @property
+    def r(self) -> None:
+        """Not built yet."""
+        return None
+
+    @r.setter
+    def r(self, value: object) -> None:
+        if value is not None:
+            raise not_built("environment.r")
+
+    @property
+    def inferencing_stack_version(self) -> None:
+        """Not built yet."""
+        return None
+
+    @inferencing_stack_version.setter
+    def inferencing_stack_version(self, value: object) -> None:
+        if value is not None:
+            raise not_built(f"environment.inferencing_stack_version = {value!r}")
+
+    @staticmethod
+    def from_conda_specification(name: str, file_path: str | os.PathLike[str]) -> Environment:
+        """An environment from a conda specification, which is read when the step runs."""
+        made = Environment(name)
+        made.python.conda_dependencies = CondaDependencies(file_path)
+        return made
+
+    @staticmethod
+    def from_pip_requirements(
+        name: str, file_path: str | os.PathLike[str], pip_version: str | None = None
+    ) -> Environment:
+        """An environment from a requirements file, which is read when the step runs.
+
+        :param pip_version: not built yet: packages are installed by uv.
+        """
+        if pip_version is not None:
+            raise not_built(f"pip_version = {pip_version!r}", "Packages are installed by uv: leave it out")
+        made = Environment(name)
+        made._requirements = os.fspath(file_path)
+        return made
+
+    @staticmethod
+    def from_existing_interpreter(name: str, interpreter_path: str | os.PathLike[str]) -> Environment:
+        """A user-managed environment: the interpreter at *interpreter_path* with what is installed for it."""
+        made = Environment(name)
+        made.python.user_managed_dependencies = True
+        made.python.interpreter_path = os.fspath(interpreter_path)
+        return made
+
+    @staticmethod
+    def from_existing_conda_environment(name: str, conda_environment_name: str) -> NoReturn:
+        """Not built yet.
+
+        :raises UserErrorException: always.
+        """
+        raise not_built(
+            "Environment.from_existing_conda_environment",
+            "Use Environment.from_existing_interpreter(name, '<conda environment>/bin/python')",
+        )
+
+    @staticmethod
+    def from_docker_image(name: str, image: str, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet.
+
+        :raises UserErrorException: always.
+        """
+        raise not_built("Environment.from_docker_image", _DOCKER_HINT)
+
+    @staticmethod
+    def from_dockerfile(name: str, dockerfile: str, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet.
+
+        :raises UserErrorException: always.
+        """
+        raise not_built("Environment.from_dockerfile", _DOCKER_HINT)
+
+    @staticmethod
+    def from_docker_build_context(name: str, docker_build_context: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet.
+
+        :raises UserErrorException: always.
+        """
+        raise not_built("Environment.from_docker_build_context", _DOCKER_HINT)
+
+    def register(self, workspace: Any = None) -> NoReturn:
+        """Not built yet.
+
+        :raises UserErrorException: always.
+        """
+        raise not_built("Environment.register", _REGISTER_HINT)
+
+    @staticmethod
+    def get(workspace: Any, name: str, version: str | None = None, label: str | None = None) -> NoReturn:
+        """Not built yet.
+
+        :raises UserErrorException: always.
+        """
+        raise not_built("Environment.get", _REGISTER_HINT)
+
+    def build(self, workspace: Any = None, image_build_compute: Any = None) -> NoReturn:
+        """Not built yet.
+
+        :raises UserErrorException: always.
+        """
+        raise not_built("Environment.build", "The first step that needs the environment builds it")
+
+    def clone(self, new_name: str) -> Environment:
+        """A copy under another name, to be changed on its own."""
+        return Environment.deserialize({**self.serialize(), "name": new_name})
+
+    def specification(self, *, log: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """The normal form, see :func:`stepwell.environment.specification.specification`.
+
+        :raises EnvironmentException: a file is missing or malformed.
+        """
+        say = log or logger.info
+        if self.python.user_managed_dependencies:
+            return normal(
+                {
+                    "user_managed": True,
+                    "interpreter": self.python.interpreter_path,
+                    "variables": self.environment_variables,
+                }
+            )
+        spec = self.python.conda_dependencies.specification(log=say)
+        if self._requirements is not None:
+            file = from_requirements_file(self._requirements, log=say)
+            for key in ("pip", "pip_options"):
+                spec[key] = [*file[key], *spec[key]]
+        return normal({**spec, "variables": {**spec["variables"], **self.environment_variables}})
+
+    def serialize(self) -> dict[str, Any]:
+        """Plain JSON that says the same, without reading a file: what a DAG's serialised form holds."""
+        return {
+            "name": self.name,
+            "user_managed": bool(self.python.user_managed_dependencies),
+            "interpreter": self.python.interpreter_path,
+            "dependencies": self.python.conda_dependencies.serialize(),
+            "requirements": self._requirements,
+            "variables": dict(sorted(self.environment_variables.items())),
+        }
+
+    @classmethod
+    def deserialize(cls, data: Mapping[str, Any]) -> Environment:
+        """The environment that :meth:`serialize` wrote."""
+        made = cls(data["name"])
+        made.python.user_managed_dependencies = bool(data["user_managed"])
+        made.python.interpreter_path = data["interpreter"]
+        dependencies = data["dependencies"]
+        made.python.conda_dependencies = (
+            CondaDependencies(dependencies["file"])
+            if "file" in dependencies
+            else CondaDependencies(_underlying_structure=dependencies["conda"])
+        )
+        made._requirements = data["requirements"]
+        made.environment_variables = dict(data["variables"])
+        return made
+
+    def __repr__(self) -> str:
+        return f"Environment({self.serialize()!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Environment) and self.serialize() == other.serialize()
+
+    __hash__ = None  # type: ignore[assignment]  # it can be edited
+
+
+_DOCKER_HINT = "Give the packages as conda dependencies, or an interpreter with Environment.from_existing_interpreter"
+_REGISTER_HINT = "Hand the Environment object itself to the step: it is stored with the run"
