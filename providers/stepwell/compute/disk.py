@@ -1,0 +1,127 @@
+"""The files port on this machine's disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from stepwell.runtime import protocol
+
+_CHUNK = 1 << 20
+
+
+class DiskFiles:
+    """Small things are done at once: a thread would cost more than they do. What may be large goes to a thread."""
+
+    async def read(self, path: str, offset: int = 0, limit: int = -1) -> bytes:
+        """Return the bytes from *offset* on, at most *limit*."""
+        with open(path, "rb") as file:
+            if offset:
+                file.seek(offset)
+            return file.read(limit)
+
+    async def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Write a file, replacing an older one."""
+        protocol.write_bytes(path, data, mode)
+
+    async def create(self, path: str, data: bytes) -> bool:
+        """Write a file if there is none; return whether this call did."""
+        try:
+            protocol.create_bytes(path, data)
+        except FileExistsError:
+            return False
+        return True
+
+    async def put(self, reader: BinaryIO, path: str) -> None:
+        """Write a file from a stream, in pieces; its folder is made."""
+        await asyncio.to_thread(_put, reader, path)
+
+    async def make(self, path: str) -> None:
+        """Make a folder and those above it."""
+        os.makedirs(path, exist_ok=True)
+
+    async def touch(self, path: str) -> None:
+        """Make the file if there is none, and set its time to now."""
+        with open(path, "ab"):
+            os.utime(path)
+
+    async def modified(self, path: str) -> float | None:
+        """Return the time of the last change; None if there is no such file or folder."""
+        try:
+            return os.stat(path).st_mtime
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    async def names(self, path: str) -> list[str]:
+        """Return the names in a folder; none if it does not exist."""
+        try:
+            return sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+
+    async def sizes(self, path: str) -> dict[str, int]:
+        """Return relative path → size of all files below a folder."""
+        found = {}
+        for folder, _, names in os.walk(path):
+            for name in names:
+                full = os.path.join(folder, name)
+                found[os.path.relpath(full, path)] = os.lstat(full).st_size
+        return found
+
+    async def unpack(self, archive: Path, path: str) -> None:
+        """Make the folder *path* from a local zip archive, all of it or nothing, each member checked."""
+        from stepwell.runtime.archive import extract
+
+        await asyncio.to_thread(extract, archive, path)
+
+    async def fetch(self, path: str, local: Path) -> None:
+        """Copy the folder *path* to *local*, by hard links where the filesystem allows it."""
+        if os.path.isdir(path):
+            await asyncio.to_thread(_fetch, path, local)
+
+    async def remove(self, path: str) -> None:
+        """Remove a file or a folder with all that is in it."""
+        if os.path.isdir(path) and not os.path.islink(path):
+            await asyncio.to_thread(shutil.rmtree, path, True)
+        else:
+            Path(path).unlink(missing_ok=True)
+
+    def local(self, path: str) -> Path | None:
+        """Return the path itself."""
+        return Path(path)
+
+
+def _put(reader: BinaryIO, path: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    aside = f"{path}.{os.getpid()}-{time.perf_counter_ns()}.tmp"
+    try:
+        with open(aside, "xb") as sink:
+            shutil.copyfileobj(reader, sink, _CHUNK)
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def _fetch(path: str, local: Path) -> None:
+    top = os.path.realpath(path)
+    local.mkdir(parents=True, exist_ok=True)
+    for folder, folders, names in os.walk(path):
+        # os.walk does not go into links to folders, so no loop is possible; they are left out.
+        folders[:] = [name for name in folders if not os.path.islink(os.path.join(folder, name))]
+        into = local / os.path.relpath(folder, path)
+        into.mkdir(exist_ok=True)
+        for name in names:
+            source = os.path.realpath(os.path.join(folder, name))
+            if not source.startswith(top + os.sep) or not os.path.isfile(source):
+                continue
+            target = into / name
+            target.unlink(missing_ok=True)
+            try:
+                os.link(source, target)
+            except OSError:
+                shutil.copyfile(source, target)

@@ -1,0 +1,101 @@
+"""The three small ports that kinds of compute targets are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+
+class Files(Protocol):
+    """Read and write on the target. Paths are absolute; a file appears whole or not at all."""
+
+    async def read(self, path: str, offset: int = 0, limit: int = -1) -> bytes:
+        """Return the bytes from *offset* on, at most *limit*.
+
+        :raises FileNotFoundError: there is no such file.
+        """
+
+    async def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Write a file, replacing an older one."""
+
+    async def create(self, path: str, data: bytes) -> bool:
+        """Write a file if there is none; return whether this call did."""
+
+    async def put(self, reader: BinaryIO, path: str) -> None:
+        """Write a file from a stream, in pieces; its folder is made."""
+
+    async def make(self, path: str) -> None:
+        """Make a folder and those above it."""
+
+    async def touch(self, path: str) -> None:
+        """Make the file if there is none, and set its time to now."""
+
+    async def modified(self, path: str) -> float | None:
+        """Return the time of the last change, in seconds since the epoch; None if there is no such file or folder."""
+
+    async def names(self, path: str) -> list[str]:
+        """Return the names in a folder; none if it does not exist."""
+
+    async def sizes(self, path: str) -> dict[str, int]:
+        """Return relative path → size of all files below a folder."""
+
+    async def unpack(self, archive: Path, path: str) -> None:
+        """Make the folder *path* from a local zip archive, all of it or nothing, each member checked."""
+
+    async def fetch(self, path: str, local: Path) -> None:
+        """Copy the folder *path* to the local folder *local*, which is made; nothing happens if there is no such folder.
+
+        Links are followed when they stay below *path*, and left out when they do not.
+        """
+
+    async def remove(self, path: str) -> None:
+        """Remove a file or a folder with all that is in it; nothing happens if there is none."""
+
+    def local(self, path: str) -> Path | None:
+        """Return *path* as a path of this machine, None if it is elsewhere."""
+
+
+class Started(Protocol):
+    """A launcher that has just been started."""
+
+    def ended(self) -> int | None:
+        """Return its exit code, None while it runs."""
+
+
+class Runner(Protocol):
+    """Starts launchers, and asks for them and stops them by the identity in the job's ``pid`` file."""
+
+    async def start(self, argv: Sequence[str], directory: str) -> Started:
+        """Start a launcher, detached from this process; what it says itself goes to ``logs/launcher.log``."""
+
+    async def alive(self, process: Mapping[str, Any]) -> bool | None:
+        """Return whether it runs; None if that cannot be known from here."""
+
+    async def stop(self, process: Mapping[str, Any]) -> None:
+        """Ask it to end its job."""
+
+    async def sweep(self, process: Mapping[str, Any]) -> None:
+        """Kill what a dead launcher left running."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Exec(Protocol):
+    """Runs short commands on the target: probes, builds."""
+
+    async def run(
+        self, argv: Sequence[str], *, timeout: float = 30.0, variables: Mapping[str, str] | None = None
+    ) -> Completed:
+        """Run *argv* and return what it said.
+
+        :raises ComputeTargetException: it cannot be started or takes longer than *timeout* seconds.
+        """

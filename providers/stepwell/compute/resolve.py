@@ -1,0 +1,60 @@
+"""From what a step says about its compute target to the target that runs its job."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from stepwell.compute import records, registry
+from stepwell.compute.contract import Target
+from stepwell.errors import ComputeTargetException, UserErrorException
+
+if TYPE_CHECKING:
+    from stepwell.workspace import Workspace
+
+
+def local_root(ws: Workspace | None) -> str:
+    """Return the folder of this machine's targets, where jobs, environments and the payload are.
+
+    ``STEPWELL_SCRATCH`` if set; else below the workspace when that is on a local disk; else ``./.stepwell``.
+    """
+    scratch = os.environ.get("STEPWELL_SCRATCH")
+    if scratch:
+        return os.path.abspath(scratch)
+    inside = None if ws is None else ws.store.local_path("targets/local")
+    return os.path.abspath(os.path.join(".stepwell", "targets", "local") if inside is None else inside)
+
+
+def target_for(ws: Workspace, name_or_object: Any) -> Target:
+    """Return the target that a step names.
+
+    :param name_or_object: a name, a ``ComputeTarget``, v1's ``(name, type)``, or a target itself.
+    :raises ComputeTargetException: there is no such compute target.
+    """
+    if isinstance(name_or_object, Target):
+        return name_or_object
+    if isinstance(name_or_object, tuple) and name_or_object:
+        name_or_object = name_or_object[0]
+    name = name_or_object if isinstance(name_or_object, str) else getattr(name_or_object, "name", None)
+    if not isinstance(name, str):
+        raise UserErrorException(f"{name_or_object!r} is not a compute target", allowed=["a name", "a ComputeTarget"])
+    return target_of(ws, records.read(ws, name))
+
+
+def target_of(ws: Workspace | None, record: records.Record) -> Target:
+    """Return the target that a compute record describes.
+
+    :raises ComputeTargetException: its connection is missing or does not fit.
+    """
+    record = dict(record)
+    if record.get("connection_id"):
+        from stepwell.workspace.connections import get_connection
+
+        connection = get_connection(record["connection_id"])
+        if connection is None:
+            raise ComputeTargetException(
+                f"The connection {record['connection_id']!r} of the compute target {record['name']!r} does not exist",
+                hint="Create it in Airflow (Admin, Connections), or attach the target again",
+            )
+        record["connection"] = connection
+    return registry.target_class(record["kind"]).from_record(record, local_root(ws))

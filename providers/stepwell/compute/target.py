@@ -1,0 +1,327 @@
+"""A compute target in terms of the ports: everything about the job directory is said here, once for all kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stepwell.compute import shipping
+from stepwell.compute.contract import Handle, Job, Layout, Outcome, Status, Target
+from stepwell.compute.ports import Exec, Files, Runner
+from stepwell.errors import ComputeTargetException
+from stepwell.runtime import protocol
+from stepwell.runtime.names import check_below, check_name
+
+#: A launcher must have claimed its job after this many seconds.
+START_SECONDS = 60.0
+#: A launcher on another machine that has not touched its pid file for this long is taken for dead.
+SILENT_SECONDS = 60.0
+#: How often to look for news of a job, in seconds: soon at first, then less and less often.
+POLL_FIRST, POLL_LONGEST = 0.02, 0.5
+_LOG_PIECE = 1 << 18
+
+
+class JobDirectoryTarget(Target):
+    """A target that keeps the job directory protocol on its own files.
+
+    :param root: the target's folder there: ``jobs/``, ``environments/`` and ``payload/`` are below it.
+    :param launcher_python: the interpreter that runs the launcher there.
+    """
+
+    files: Files
+    runner: Runner
+    exec: Exec
+
+    def __init__(self, name: str, root: str, launcher_python: str) -> None:
+        super().__init__(name)
+        self.root = root
+        self.launcher_python = launcher_python
+
+    # -- where things are --------------------------------------------------------------------------------------------
+
+    @property
+    def payload(self) -> str:
+        """The folder of the payload on the target."""
+        return posixpath.join(self.root, "payload", shipping.digest())
+
+    def directory(self, job_id: str) -> protocol.JobDirectory:
+        """Return the paths of a job directory on the target."""
+        return protocol.JobDirectory(posixpath.join(self.root, "jobs", check_name("job", job_id)))
+
+    def layout(self, job_id: str) -> Layout:
+        """Return where the parts of that job are."""
+        return Layout(self.directory(job_id).path, self.payload)
+
+    def completed(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``job.json`` with what the kind itself adds to it."""
+        return {"format": protocol.FORMAT, **document}
+
+    # -- stage and submit --------------------------------------------------------------------------------------------
+
+    async def stage(self, job: Job) -> None:
+        """Bring code, inputs and the payload there; ``job.json`` comes last and says that all the rest is there."""
+        at = self.directory(job.id)
+        if await self._exists(at.pid) or await self._exists(at.final):
+            return
+        await self._ship_payload()
+        for folder in (at.logs, at.inputs, at.outputs, at.gates, at.events):
+            await self.files.make(folder)
+        for name, output in (job.document.get("outputs") or {}).items():
+            if output.get("mode") == "upload":
+                await self.files.make(posixpath.join(at.outputs, check_below("output", name)))
+        if job.archive is None:
+            await self.files.make(at.code)
+        elif not await self._exists(at.code):
+            await self.files.unpack(job.archive, at.code)
+        for transfer in job.transfers:
+            folder = posixpath.join(at.path, check_below("transfer", transfer.relative))
+            there = await self.files.sizes(folder)
+            for name, size in transfer.source.files():
+                if there.get(check_below("file", name)) != size:
+                    with transfer.source.open(name) as reader:
+                        await self.files.put(reader, posixpath.join(folder, name))
+        await self.files.write(at.document, protocol.to_bytes(self.completed(job.document)))
+
+    async def submit(self, job: Job) -> Handle:
+        """Start the launcher; it claims the job, so that of several only one runs it."""
+        at = self.directory(job.id)
+        handle = Handle(self.name, job.id, at.path)
+        await self.adopt(handle, str(job.document.get("owner", "")))
+        await self.renew(handle)
+        if await self._exists(at.pid) or await self._exists(at.final):
+            return handle
+        if not await self._exists(at.document):
+            raise ComputeTargetException(f"The job {job.id} is not staged on {self.name}", hint="Call stage first")
+        if job.secrets:
+            await self.files.write(at.secrets, protocol.to_bytes(dict(job.secrets)), 0o600)
+        launcher = posixpath.join(self.payload, "stepwell", "runtime", "launcher.py")
+        try:
+            started = await self.runner.start([self.launcher_python, "-I", "-S", launcher, at.path], at.path)
+            deadline = time.monotonic() + START_SECONDS
+            while not await self._exists(at.pid):
+                if started.ended() is not None or time.monotonic() > deadline:
+                    if await self._exists(at.pid) or await self._exists(at.final):
+                        break
+                    raise ComputeTargetException(
+                        f"The launcher of job {job.id} on {self.name} did not start: {await self._complaint(at)}"
+                    )
+                await asyncio.sleep(0.002)
+            while await self._exists(at.secrets) and started.ended() is None and time.monotonic() < deadline:
+                await asyncio.sleep(0.002)
+        finally:
+            await self.files.remove(at.secrets)
+        return handle
+
+    async def find(self, job_id: str) -> Handle | None:
+        """Return the handle of a job that has been submitted, or None."""
+        at = self.directory(job_id)
+        there = await self._exists(at.pid) or await self._exists(at.final)
+        return Handle(self.name, job_id, at.path) if there else None
+
+    async def adopt(self, handle: Handle, owner: str) -> None:
+        """Write the new owner down."""
+        await self.files.write(self._at(handle).owner, owner.encode())
+
+    # -- watch -------------------------------------------------------------------------------------------------------
+
+    async def status(self, handles: Sequence[Handle]) -> list[Status]:
+        """Return how each job is."""
+        return [await self._status(handle) for handle in handles]
+
+    async def _status(self, handle: Handle) -> Status:
+        at = self._at(handle)
+        final = await self._final(at)
+        if final is None:
+            process = await self._process(at)
+            if process is None:
+                return Status("failed", "the job has never started, or its directory has been removed")
+            alive = await self.runner.alive(process)
+            if alive is None:
+                touched = await self.files.modified(at.pid)
+                alive = touched is not None and time.time() - touched < SILENT_SECONDS
+            if alive:
+                return Status("queued" if await self._exists(at.queued) else "running")
+            # Dead. It may have written the final status since we looked; if not, this is it.
+            await self.runner.sweep(process)
+            reason = f"the job ended without a final status (its launcher is gone: {await self._complaint(at)})"
+            await self._end(at, protocol.FAILED, reason)
+            final = await self._final(at) or {"status": protocol.FAILED, "reason": reason}
+        return Status(final["status"], final.get("reason") or "")
+
+    async def logs(self, handle: Handle, offset: int = 0) -> AsyncIterator[bytes]:
+        """Return the log from byte *offset* on, as it comes, until the job has ended."""
+        at = self._at(handle)
+        pause, over = POLL_FIRST, False
+        while True:
+            try:
+                piece = await self.files.read(at.step_log, offset, _LOG_PIECE)
+            except FileNotFoundError:
+                piece = b""
+            if piece:
+                offset += len(piece)
+                pause = POLL_FIRST
+                yield piece
+            elif over:
+                return
+            else:
+                over = (await self._status(handle)).ended  # once more after the end: the last lines
+                if not over:
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.3, POLL_LONGEST)
+
+    async def renew(self, handle: Handle) -> None:
+        """Touch the lease."""
+        await self.files.touch(self._at(handle).lease)
+
+    async def cancel(self, handle: Handle, owner: str | None, reason: str = "cancelled") -> bool:
+        """Leave the request for the launcher, and wake it."""
+        at = self._at(handle)
+        if owner is not None:
+            try:
+                if (await self.files.read(at.owner)).decode() != owner:
+                    return False
+            except FileNotFoundError:
+                return False
+        if await self._exists(at.final):
+            return True
+        process = await self._process(at)
+        if process is None:
+            # Not started yet: with a final status in place it never will.
+            if await self.files.modified(at.path) is not None:
+                await self._end(at, protocol.CANCELLED, reason)
+            process = await self._process(at)
+            if process is None:
+                return True
+        await self.files.write(at.cancel, protocol.to_bytes({"reason": reason}))
+        if await self.runner.alive(process) is False:
+            await self.runner.sweep(process)
+            await self._end(at, protocol.CANCELLED, reason)
+        else:
+            await self.runner.stop(process)
+        return True
+
+    # -- afterwards --------------------------------------------------------------------------------------------------
+
+    async def collect(self, handle: Handle, into: Path) -> Outcome:
+        """Fetch logs, verdicts, v1's ``outputs`` and ``logs`` folders, events, and the outputs by upload."""
+        at = self._at(handle)
+        status = await self._status(handle)
+        final = await self._final(at)
+        if final is None:
+            raise ComputeTargetException(f"The job {handle.job_id} has not ended: it is {status.state}")
+        code = self.directory(handle.job_id).code
+        for source, name in (
+            (at.logs, "logs"),
+            (posixpath.join(code, "logs"), "logs"),
+            (at.gates, "gates"),
+            (posixpath.join(code, "outputs"), "outputs"),
+        ):
+            await self.files.fetch(source, into / name)
+        if (here := self.files.local(at.events)) is None:
+            here = into / "events"
+            await self.files.fetch(at.events, here)
+        events = await asyncio.to_thread(protocol.read_events, str(here))
+        uploads = {}
+        for name in await self.files.names(at.outputs):
+            path = posixpath.join(at.outputs, name)
+            local = self.files.local(path)
+            if local is None:
+                local = into / "uploads" / name
+                await self.files.fetch(path, local)
+            uploads[name] = local
+        return Outcome(final, events, into, uploads)
+
+    async def forget(self, handle: Handle) -> None:
+        """Remove the job directory."""
+        if await self.files.modified(handle.directory) is None:
+            return
+        at, status = self._at(handle), await self._status(handle)
+        if not status.ended:
+            raise ComputeTargetException(f"The job {handle.job_id} is {status.state}", hint="Cancel it first")
+        await self.files.remove(at.path)
+
+    async def reap(self, older_than: float) -> list[str]:
+        """Remove job directories that nobody needs any more."""
+        reaped = []
+        for job_id in await self.files.names(posixpath.join(self.root, "jobs")):
+            at = self.directory(job_id)
+            handle = Handle(self.name, job_id, at.path)
+            if await self._process(at) is not None and not (await self._status(handle)).ended:
+                continue
+            for path in (at.final, at.lease, at.document, at.path):  # the first that is there tells the age
+                changed = await self.files.modified(path)
+                if changed is not None:
+                    if time.time() - changed >= older_than:
+                        await self.files.remove(at.path)
+                        reaped.append(job_id)
+                    break
+        return reaped
+
+    # -- small helpers -----------------------------------------------------------------------------------------------
+
+    def _at(self, handle: Handle) -> protocol.JobDirectory:
+        """Return the job's paths; a handle that points elsewhere than into this target is refused."""
+        at = self.directory(handle.job_id)
+        if at.path != handle.directory:
+            raise ComputeTargetException(
+                f"The job {handle.job_id} is in {handle.directory}, the target {self.name} keeps it in {at.path}",
+                hint="The target has been attached anew since; attach it as it was to reach the job",
+            )
+        return at
+
+    async def _exists(self, path: str) -> bool:
+        return await self.files.modified(path) is not None
+
+    async def _json(self, path: str) -> dict[str, Any] | None:
+        import json
+
+        try:
+            found = json.loads(await self.files.read(path))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise ComputeTargetException(f"{path} on {self.name} is not JSON: {error}") from error
+        return found if isinstance(found, dict) else None
+
+    async def _process(self, at: protocol.JobDirectory) -> dict[str, Any] | None:
+        return await self._json(at.pid)
+
+    async def _final(self, at: protocol.JobDirectory) -> dict[str, Any] | None:
+        try:
+            return await self._json(at.final)
+        except ComputeTargetException as error:
+            return protocol.final_document(protocol.FAILED, str(error))
+
+    async def _end(self, at: protocol.JobDirectory, status: str, reason: str) -> None:
+        """Write the final status of a job whose launcher cannot, unless there is one."""
+        try:
+            tail = (await self.files.read(at.step_log))[-8192:].decode("utf-8", "replace").splitlines()[-20:]
+        except FileNotFoundError:
+            tail = []
+        await self.files.make(at.events)
+        await self.files.create(at.final, protocol.to_bytes(protocol.final_document(status, reason, last_lines=tail)))
+
+    async def _complaint(self, at: protocol.JobDirectory) -> str:
+        try:
+            said = await self.files.read(posixpath.join(at.logs, "launcher.log"))
+        except FileNotFoundError:
+            said = b""
+        return said[-2000:].decode("utf-8", "replace").strip() or "it said nothing; was it killed?"
+
+    async def _ship_payload(self) -> None:
+        if await self._exists(self.payload):
+            return
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="stepwell-") as folder:
+            local = Path(folder) / "payload.zip"
+            local.write_bytes(shipping.archive())
+            try:
+                await self.files.unpack(local, self.payload)
+            except Exception:
+                if not await self._exists(self.payload):  # else somebody else was faster, with the same content
+                    raise

@@ -1,0 +1,376 @@
+"""Runs one job on a target: ``python -I -S launcher.py <job directory>``.
+
+The story, top to bottom: claim the job (one launcher has it, for ever), read and delete the secrets, wait for a slot if
+the target has slots, run the phases one after another while relaying what they print, and write the one final status.
+Whatever happens on the way, a final status is written; if even that is impossible, silence means failure.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__":  # run as a file: become the module, so that its compiled form is found the next time
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from stepwell.runtime.launcher import main as _main
+
+    sys.exit(_main(sys.argv[1:]))
+
+import errno
+import fcntl
+import select
+import signal
+import time
+
+from stepwell.runtime import processes, protocol
+from stepwell.runtime.relay import Relay, variants
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+GRACE_SECONDS = 10.0  #: between SIGTERM and SIGKILL of a cancelled step
+LEFTOVER_SECONDS = 2.0  #: the same for what a finished phase left running
+LOOK_SECONDS = 1.0  #: how often to look for a cancel request and at the lease
+HEARTBEAT_SECONDS = 10.0  #: how often the pid file is touched
+SLOT_SECONDS = 0.1  #: how often to look for a free slot
+RESERVE_BYTES = 65536  #: kept on disk so that a full disk still takes the final status
+
+
+def main(arguments: List[str]) -> int:
+    """Run the job of the directory ``arguments[0]``; return 0 whenever a final status was written."""
+    if len(arguments) != 1 or not os.path.isdir(arguments[0]):
+        sys.stderr.write("usage: launcher.py <job directory>, not %r\n" % (arguments,))
+        return 2
+    job = protocol.JobDirectory(os.path.abspath(arguments[0]))
+    secrets = claim(job)
+    if secrets is None:
+        return 0
+    launch = Launch(job)
+    try:
+        launch.run(secrets)
+    except BaseException as error:  # the last line of defence: whatever it is, it must be told
+        launch.outcome = (protocol.FAILED, "the launcher failed: %s: %s" % (type(error).__name__, error))
+        launch.stop_children(0.0)
+    return 0 if launch.write_final() else 1
+
+
+def claim(job: protocol.JobDirectory) -> Optional[Dict[str, str]]:
+    """Make the job ours and return its secrets; None if another launcher has it, or it has ended.
+
+    The lock holds a second launcher off until the secrets of the first have been read, so that it can delete its own.
+    """
+    with open(job.claim, "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ours = not os.path.exists(job.final)
+        if ours:
+            try:
+                protocol.create_json(job.pid, processes.identity())
+            except FileExistsError:
+                ours = False
+        secrets: Dict[str, str] = {}
+        try:
+            if ours:
+                secrets = protocol.read_json(job.secrets)
+            os.unlink(job.secrets)
+        except FileNotFoundError:
+            pass
+    return secrets if ours else None
+
+
+class Launch:
+    """One run of one job."""
+
+    def __init__(self, job: protocol.JobDirectory) -> None:
+        self.job = job
+        self.started = time.time()
+        self.outcome = (protocol.SUCCEEDED, "")
+        self.failed_phase: Optional[str] = None
+        self.exit_code: Optional[int] = None
+        self.signal: Optional[str] = None
+        self.phases: List[Dict[str, Any]] = []
+        self.last_lines: List[str] = []
+        self.relay: Optional[Relay] = None
+        self.cancelled: Optional[str] = None  # why, once it is
+        self.lease_seconds = 86400.0
+        self._looked = self._beaten = 0.0
+        self._slot: Optional[int] = None
+
+    # -- the story ---------------------------------------------------------------------------------------------------
+
+    def run(self, secrets: Dict[str, str]) -> None:
+        """Run the phases; the result is in :attr:`outcome`."""
+        self._listen()
+        self._reserve()
+        document = protocol.read_json(self.job.document)
+        self.lease_seconds = float(document.get("lease_seconds") or 86400)
+        self.relay = Relay(
+            self.job.step_log,
+            {"stdout": self.job.driver_stdout, "stderr": self.job.driver_stderr},
+            variants(secrets.values()),
+            int(document.get("last_lines") or 20),
+        )
+        missing = [name for name in document.get("secret_names") or [] if name not in secrets]
+        if missing:
+            self.outcome = (protocol.FAILED, "secrets were not handed over: " + ", ".join(missing))
+            return
+        self._wait_for_slot(document.get("slots"))
+        variables = dict(os.environ, STEPWELL_JOB_DIR=self.job.path)
+        variables.update({name: str(value) for name, value in (document.get("variables") or {}).items()})
+        variables.update(secrets)
+        for phase in document["phases"]:
+            if self.cancelled is None and (self.outcome[0] == protocol.SUCCEEDED or phase.get("always")):
+                self._run_phase(phase, variables)
+        if self.cancelled is not None:
+            self.outcome = (protocol.CANCELLED, self.cancelled)
+
+    def _run_phase(self, phase: Dict[str, Any], variables: Dict[str, str]) -> None:
+        relay = self._relay()
+        events = protocol.EventWriter(self.job.events, "launcher")
+        name = phase["name"]
+        self._event(events, name=name, state="started")
+        started = time.monotonic()
+        for relative, text in (phase.get("files") or {}).items():
+            protocol.write_bytes(self.job.below(relative), text.encode("utf-8"), 0o600)
+        environment = dict(variables)
+        environment.update({key: str(value) for key, value in (phase.get("variables") or {}).items()})
+        status = self._run_child([str(a) for a in phase["argv"]], phase.get("cwd") or self.job.path, environment)
+        relay.end()
+        code, killed_by = (status >> 8, None) if not status & 0x7F else (128 + (status & 0x7F), status & 0x7F)
+        self.phases.append({"name": name, "exit_code": code, "seconds": round(time.monotonic() - started, 3)})
+        self._event(events, name=name, state="ended", exit_code=code)
+        if code == 0 or self.outcome[0] != protocol.SUCCEEDED or self.cancelled is not None:
+            return
+        self.failed_phase, self.exit_code, self.last_lines = name, code, relay.last_lines()
+        self.signal = processes.signal_name(killed_by) if killed_by else None
+        reason = "the phase %r ended with exit code %d" % (name, code)
+        if killed_by:
+            reason = "the phase %r was killed by %s" % (name, self.signal)
+            if killed_by == signal.SIGKILL:
+                reason += " (often the kernel, when memory runs out)"
+        self.outcome = (protocol.FAILED, reason)
+
+    def write_final(self) -> bool:
+        """Write the final status, on a full disk too; return whether it stands."""
+        status, reason = self.outcome
+        relay = self.relay
+        if relay is not None:
+            relay.end()
+            if relay.problem:
+                reason = (reason + "; " if reason else "") + relay.problem
+        final = protocol.final_document(
+            status, reason, phase=self.failed_phase, exit_code=self.exit_code, signal=self.signal,
+            started=self.started, phases=self.phases,
+            last_lines=self.last_lines or (relay.last_lines() if relay else []),
+        )  # fmt: skip
+        if status == protocol.SUCCEEDED:
+            final["exit_code"] = 0
+        _remove(self.job.below(".reserve"))
+        _remove(self.job.queued)
+        for attempt in range(3):
+            try:
+                os.makedirs(self.job.events, exist_ok=True)
+                protocol.create_json(self.job.final, final)
+                return True
+            except FileExistsError:
+                return True
+            except OSError as error:
+                # The disk is full to the last byte: the driver's copies say nothing that step.log does not.
+                for path in (self.job.driver_stdout, self.job.driver_stderr):
+                    try:
+                        os.truncate(path, 0)
+                    except OSError:
+                        pass
+                final["last_lines"] = final["last_lines"][-5:] if attempt == 0 else []
+                sys.stderr.write("cannot write the final status: %s\n" % error)
+        return False
+
+    # -- a child and what it prints ----------------------------------------------------------------------------------
+
+    def _run_child(self, argv: List[str], cwd: str, environment: Dict[str, str]) -> int:
+        """Run one process in a group of its own; return its wait status."""
+        out, err = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            _become(argv, cwd, environment, out[1], err[1])
+        os.close(out[1])
+        os.close(err[1])
+        status = None
+        poll, streams = select.poll(), {out[0]: "stdout", err[0]: "stderr"}
+        for descriptor in (*streams, self._wakeup):
+            poll.register(descriptor, select.POLLIN)
+        stopping: Optional[float] = None  # when to use SIGKILL
+        until: Optional[float] = None  # after the child's end: until when to wait for the end of its output
+        while status is None or streams:
+            for descriptor, _ in poll.poll(50 if stopping or until else 250):
+                data = os.read(descriptor, 65536)
+                if descriptor == self._wakeup:
+                    continue
+                if data:
+                    self._relay().feed(streams[descriptor], data)
+                else:
+                    poll.unregister(descriptor)
+                    os.close(descriptor)
+                    del streams[descriptor]
+            self._relay().tick()
+            self._look()
+            now = time.monotonic()
+            if status is None:
+                pid, found = os.waitpid(child, os.WNOHANG)
+                if pid:
+                    status, until = found, now + 0.2
+                elif self.cancelled is not None and stopping is None:
+                    self._relay().say("stopping the step: %s" % self.cancelled)
+                    processes.signal_all([child, *processes.session_members(os.getpid())], signal.SIGTERM)
+                    stopping = now + GRACE_SECONDS
+                elif stopping is not None and now > stopping:
+                    self._relay().say("the step did not stop within %g s and is killed" % GRACE_SECONDS)
+                    processes.signal_all([child, *processes.session_members(os.getpid())], signal.SIGKILL)
+                    stopping = now + 1
+            elif streams and until is not None and now > until:
+                # A process that the step left behind holds its output open. It ends with the step.
+                if not self.stop_children(LEFTOVER_SECONDS) and now > until + 2 * LEFTOVER_SECONDS:
+                    break
+        for descriptor in streams:
+            os.close(descriptor)
+        self.stop_children(LEFTOVER_SECONDS)
+        return status or 0
+
+    def stop_children(self, grace: float) -> List[int]:
+        """End everything in our session but ourselves, first with SIGTERM; return the pids there were."""
+        left = processes.session_members(os.getpid())
+        if left and self.relay is not None and grace:
+            self.relay.say("ending %d process(es) that the step left running" % len(left))
+        processes.signal_all(left, signal.SIGTERM)
+        deadline = time.monotonic() + grace
+        while processes.session_members(os.getpid()):
+            if time.monotonic() >= deadline:
+                processes.signal_all(processes.session_members(os.getpid()), signal.SIGKILL)
+            time.sleep(0.02)
+            if time.monotonic() > deadline + 5:  # stuck in the kernel: nothing more can be done
+                break
+        return left
+
+    # -- what may end the job from outside ---------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        self._wakeup, writer = os.pipe()
+        for descriptor in (self._wakeup, writer):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self.cancelled is None:
+            self.cancelled = self._request() or "the launcher received %s" % processes.signal_name(number)
+
+    def _request(self) -> Optional[str]:
+        try:
+            return str(protocol.read_json(self.job.cancel).get("reason") or "cancelled")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, AttributeError):
+            return "cancelled"
+
+    def _look(self) -> None:
+        """Look for a cancel request and at the lease, and show that we live; at most once a second."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS or self.cancelled is not None:
+            return
+        self._looked = now
+        self.cancelled = self._request()
+        if self.cancelled is None:
+            try:
+                age = time.time() - os.stat(self.job.lease).st_mtime
+            except OSError:
+                age = time.time() - self.started
+            if age > self.lease_seconds:
+                self.cancelled = "nobody has asked about the job for %d s (its lease is %g s)" % (
+                    age,
+                    self.lease_seconds,
+                )
+        if now - self._beaten >= HEARTBEAT_SECONDS:
+            self._beaten = now
+            try:
+                os.utime(self.job.pid)
+            except FileNotFoundError:
+                self.cancelled = "the job directory has been removed"
+            except OSError:
+                pass
+
+    # -- slots, disk, events -----------------------------------------------------------------------------------------
+
+    def _wait_for_slot(self, slots: Optional[Dict[str, Any]]) -> None:
+        """Take one of the target's slots. The kernel gives it back when we end, however we end."""
+        if not slots:
+            return
+        count, waiting = int(slots["count"]), False
+        os.makedirs(slots["directory"], exist_ok=True)
+        while self.cancelled is None:
+            for number in range(count):
+                path = os.path.join(slots["directory"], "slot-%04d" % number)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    os.close(descriptor)
+                    continue
+                self._slot = descriptor
+                if waiting:
+                    _remove(self.job.queued)
+                    self._relay().say("slot %d of %d is free: starting" % (number + 1, count))
+                return
+            if not waiting:
+                waiting = True
+                protocol.write_bytes(self.job.queued, b"")
+                self._relay().say("waiting: all %d node(s) of the compute target are busy" % count)
+            time.sleep(SLOT_SECONDS)
+            self._look()
+
+    def _reserve(self) -> None:
+        try:
+            with open(self.job.below(".reserve"), "wb") as file:
+                file.write(os.urandom(RESERVE_BYTES))  # random: a filesystem that compresses would reserve nothing
+        except OSError:
+            pass
+
+    def _event(self, events: protocol.EventWriter, **fields: Any) -> None:
+        try:
+            events.write("phase", **fields)
+        except OSError:  # a full disk; the final status tells the phases again
+            pass
+
+    def _relay(self) -> Relay:
+        if self.relay is None:
+            raise RuntimeError("no relay yet")
+        return self.relay
+
+
+def _become(argv: List[str], cwd: str, environment: Dict[str, str], out: int, err: int) -> None:
+    """In the child: become the phase's program. Never returns."""
+    code = 126
+    try:
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (out, 1), (err, 2)):
+            os.dup2(source, target)
+        os.chdir(cwd)
+        os.execvpe(argv[0], argv, environment)
+    except OSError as error:
+        code = 127 if error.errno == errno.ENOENT else 126
+        subject = cwd if error.filename == cwd else argv[0]
+        os.write(2, ("stepwell: cannot start %s: %s\n" % (subject, error.strerror)).encode("utf-8", "replace"))
+    finally:
+        os._exit(code)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
