@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from stepwell.compute.contract import Layout, Transfer
 from stepwell.data import registry
+from stepwell.data.datastore import Datastore
 from stepwell.errors import DatasetError, UserErrorException
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class VersionFiles:
     def open(self, name: str) -> Any:
         """Return a binary reader of file *name*."""
         file = self.version.files[relative_names(self.version).index(name)]
-        return self.ws.datastore(file.datastore).open(file.path)
+        return Datastore(self.ws, file.datastore).backend.open(file.path)
 
 
 def resolve_inputs(

@@ -1,0 +1,35 @@
+"""Airflow's connections, as core sees them: the one way by which secrets come in."""
+
+from __future__ import annotations
+
+from stepwell.workspace.connections import ConnectionInfo, EnvironmentConnections
+
+
+class AirflowConnections:
+    """Find connections where Airflow finds them: secrets backends, environment, metadata database.
+
+    In a DAG file that is being parsed, only those of the environment are looked at: parsing asks no database.
+    """
+
+    def get(self, conn_id: str) -> ConnectionInfo | None:
+        """Return the connection, or ``None`` if there is none of that id."""
+        found = EnvironmentConnections().get(conn_id)
+        if found is not None:
+            return found
+        from airflow.sdk import Connection
+        from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
+
+        try:
+            connection = Connection.get(conn_id)
+        except (AirflowNotFoundException, AirflowRuntimeError):
+            return None
+        return ConnectionInfo(
+            conn_id=conn_id,
+            conn_type=connection.conn_type,
+            host=connection.host,
+            port=connection.port,
+            login=connection.login,
+            password=connection.password,
+            schema=connection.schema,
+            extra=dict(connection.extra_dejson or {}),
+        )

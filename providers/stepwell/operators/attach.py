@@ -1,0 +1,49 @@
+"""``AttachComputeTargetOperator``: attach a compute target, or find it attached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from stepwell.errors import ComputeTargetException, UserErrorException
+from stepwell.runtime.names import check_name
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class AttachComputeTargetOperator(BaseOperator):
+    """Attach a compute target under a name, probe it, and fail with the reason if it cannot work.
+
+    A target of that name with the same configuration is left as it is, but for a new probe.
+
+    :param name: the target's name in the workspace.
+    :param attach_configuration: what ``SynapseCompute.attach_configuration(…)`` and its like return.
+    :param workspace: the ``Workspace`` or its name; default: the default workspace.
+    :returns: name, kind and the dated report of the probe.
+    """
+
+    template_fields = ("target_name",)
+    ui_color = "#e3ecd9"
+
+    def __init__(self, *, name: str, attach_configuration: Any, workspace: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target_name = check_name("compute target", name)
+        self.attach_configuration = attach_configuration
+        self.workspace = workspace if isinstance(workspace, str | None) else workspace.name
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Attach and probe."""
+        from stepwell.compute.targets import ComputeTarget
+        from stepwell.workspace import Workspace
+
+        try:
+            target = ComputeTarget.attach(Workspace(self.workspace or "default"), self.target_name, self.attach_configuration)
+            target.wait_for_completion(show_output=True)
+        except (UserErrorException, ComputeTargetException) as error:
+            raise AirflowFailException(str(error)) from error
+        record = target.serialize()
+        self.log.info("Compute target %s: %s", self.target_name, record.get("report"))
+        return {"name": self.target_name, "kind": record.get("kind"), "report": record.get("report")}

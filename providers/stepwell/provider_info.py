@@ -1,0 +1,88 @@
+"""What Airflow reads of this provider at start-up. It must import nothing: a mistake here breaks ``import airflow``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-stepwell",
+        "name": "Stepwell",
+        "description": "Machine-learning pipelines of steps on any compute target, with versioned, validated datasets.",
+        "integrations": [
+            {"integration-name": "Stepwell", "external-doc-url": "https://github.com/stepwell/stepwell", "tags": ["machine-learning"]}
+        ],
+        "operators": [{"integration-name": "Stepwell", "python-modules": ["stepwell.operators"]}],
+        "hooks": [{"integration-name": "Stepwell", "python-modules": ["stepwell.hooks"]}],
+        "filesystems": ["stepwell.fs"],
+        "asset-uris": [{"schemes": ["stepwell"], "handler": None}],
+        "extra-links": ["stepwell.links.RunLink", "stepwell.links.ValidationReportLink"],
+        "cli": ["stepwell.cli.get_commands"],
+        "plugins": [{"name": "stepwell", "plugin-class": "stepwell.ui.plugin.StepwellPlugin"}],
+        "connection-types": [_WORKSPACE, _DATASTORE, _COMPUTE],
+        "config": {
+            "stepwell": {
+                "description": "Settings of Stepwell.",
+                "options": {
+                    "instance": {
+                        "description": "Names this Airflow installation: part of each job's key, the same on all workers. "
+                        "Default: host name and AIRFLOW_HOME, which is right for one machine.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "production",
+                        "default": "",
+                    }
+                },
+            }
+        },
+    }
+
+
+def _text(label: str, **more: Any) -> dict[str, Any]:
+    return {"label": label, "schema": {"type": ["string", "null"], **more}}
+
+
+_WORKSPACE: dict[str, Any] = {
+    "connection-type": "stepwell_workspace",
+    "hook-class-name": "stepwell.hooks.WorkspaceHook",
+    "hook-name": "Stepwell workspace",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "port", "password"],
+        "relabeling": {"host": "Root URL", "login": "HDFS user"},
+        "placeholders": {"host": "file:///shared/stepwell or hdfs://namenode:9000/stepwell"},
+    },
+    "conn-fields": {"webhdfs_url": _text("WebHDFS URL of an HDFS root")},
+}
+
+_DATASTORE: dict[str, Any] = {
+    "connection-type": "stepwell_datastore",
+    "hook-class-name": "stepwell.hooks.DatastoreHook",
+    "hook-name": "Stepwell datastore",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "password"],
+        "relabeling": {"host": "NameNode", "port": "RPC port", "login": "User"},
+        "placeholders": {"host": "namenode", "port": "9000"},
+    },
+    "conn-fields": {
+        "kind": {"label": "Kind", "schema": {"type": "string", "enum": ["hdfs", "local"], "default": "hdfs"}},
+        "root": _text("Root folder"),
+        "webhdfs_url": _text("WebHDFS URL"),
+    },
+}
+
+_COMPUTE: dict[str, Any] = {
+    "connection-type": "stepwell_compute",
+    "hook-class-name": "stepwell.hooks.ComputeTargetHook",
+    "hook-name": "Stepwell compute target",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "host", "port", "login", "password"],
+        "relabeling": {},
+        "placeholders": {},
+    },
+    "conn-fields": {
+        "target": _text("Name of the compute target"),
+        "workspace": _text("Workspace"),
+    },
+}

@@ -1,0 +1,370 @@
+"""The life of a step, from top to bottom: resolve, snapshot, environment, submit, watch, collect, gate, publish.
+
+Each phase can be gone through again by another try of the same task: what is under way is adopted, what is done is found.
+Nothing is registered when a step fails, and no reader sees data that has not been judged.
+"""
+
+from __future__ import annotations
+
+import codecs
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from logging import Logger
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stepwell.compute import portal
+from stepwell.compute.contract import EnvironmentRef, Handle, Job, Outcome, Target
+from stepwell.compute.resolve import target_for
+from stepwell.data import registry
+from stepwell.environment import gates_specification, merge, spark_packages, specification
+from stepwell.errors import ActivityFailedException, EnvironmentException, GateFailedException, UserErrorException
+from stepwell.step import job, publish, state
+from stepwell.step.record import RunRecord
+from stepwell.step.resolve import ResolvedInput, describe, resolve_inputs
+from stepwell.step.snapshot import check_script, take
+from stepwell.tracking.metrics import metrics_of, tags_of
+from stepwell.workspace.connections import get_connection
+
+if TYPE_CHECKING:
+    from stepwell.step.spec import JobKey, StepSpec
+    from stepwell.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step hands on.
+
+    :param references: output → dataset reference, plain data.
+    :param registered_by_script: references of the datasets that the script registered itself.
+    """
+
+    references: dict[str, dict[str, Any]]
+    registered_by_script: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Life:
+    """One try of one step.
+
+    :param triggering: references of the asset events that started the DAG run.
+    :param log: takes the step's log, line by line, while it runs.
+    """
+
+    def __init__(
+        self,
+        ws: Workspace,
+        spec: StepSpec,
+        key: JobKey,
+        *,
+        try_number: int,
+        triggering: Sequence[dict[str, Any]],
+        log: Logger,
+    ) -> None:
+        self.ws = ws
+        self.spec = spec
+        self.key = key
+        self.try_number = try_number
+        self.triggering = triggering
+        self.log = log
+        self._cancelled = False
+
+    # -- the story -------------------------------------------------------------------------------------------------
+
+    def live(self) -> StepResult:
+        """Live the step's life.
+
+        :raises UserErrorException: the step cannot be run as it is written.
+        :raises ActivityFailedException: it ran, and failed.
+        :raises GateFailedException: it ran, and its data did not pass.
+        """
+        self.target: Target = target_for(self.ws, self.spec.compute_target)
+        self._begin()
+        with self._failing_cleanly():
+            if self.state.handle is None:
+                with self.record.phase("resolve"):
+                    inputs = self._resolve()
+                with self.record.phase("snapshot"):
+                    archive = self._snapshot()
+                with self.record.phase("environment"):
+                    environment, gates_in = self._prepare()
+                with self.record.phase("submit"):
+                    self._submit(inputs, archive, environment, gates_in)
+            with self.record.phase("run"):
+                self._watch()
+            with self.record.phase("collect"):
+                outcome = self._collect()
+            verdicts = self._judge(outcome)
+            with self.record.phase("publish"):
+                return self._publish(outcome, verdicts)
+
+    def cancel(self) -> None:
+        """Stop the job on its target, if it is still this try's; may be called from a signal handler."""
+        self._cancelled = True
+        current = getattr(self, "state", None)
+        if current is not None and current.handle is not None:
+            portal.call(self.target.cancel(Handle.from_dict(current.handle), current.owner), timeout=20)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the task puts on XCom about its run: plain, small data."""
+        record = getattr(self, "record", None)
+        if record is None:
+            return {}
+        facts = record.facts
+        names = ("run_id", "step", "target", "status", "seconds", "metrics", "inputs", "outputs", "verdicts", "error")
+        return {name: facts.get(name) for name in names}
+
+    # -- the phases ------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Find what an earlier try has left under way, or begin the next generation."""
+        self.state = state.begin(self.ws, self.key)
+        self.record = RunRecord(self.ws, self.state.run_id)
+        self.record.open(self.spec, self.key, self.try_number)
+        self.log.info("Run %s on %s (%s)", self.state.run_id, self.spec.compute_target, self.target.kind)
+        if self.spec.kind not in self.target.runs:
+            raise self._over(
+                UserErrorException(
+                    f"The compute target {self.spec.compute_target!r} ({self.target.kind}) does not run {self.spec.kind} steps",
+                    allowed=sorted(self.target.runs),
+                )
+            )
+        if self.key.map_index >= 0 and any(o["registration"] for o in self.spec.outputs.values()):
+            raise self._over(UserErrorException(
+                "A mapped step cannot register an output under a fixed name: its instances would overtake each other",
+                hint="Leave register_on_complete out, or collect in a step behind it",
+            ))
+        self.layout = self.target.layout(self.state.run_id)
+        self.outputs = publish.plan_outputs(
+            self.ws, self.spec.outputs, self.state.run_id, self.layout, self.target.reads
+        )
+        if self.state.handle is not None:
+            self._adopt(Handle.from_dict(self.state.handle))
+
+    def _adopt(self, handle: Handle) -> None:
+        """Take over the job of a lost try, unless it has failed: then the next generation begins."""
+        (status,) = portal.call(self.target.status([handle]))
+        if status.state in ("failed", "cancelled"):
+            self.log.info("Run %s was left %s (%s); starting anew", self.state.run_id, status.state, status.detail)
+            self._end("failed", status.detail)
+            self._begin()
+            return
+        portal.call(self.target.adopt(handle, self.state.owner))
+        self.log.info("Run %s is %s on the target: adopted", self.state.run_id, status.state)
+
+    def _resolve(self) -> list[ResolvedInput]:
+        """Pin the inputs."""
+        inputs = resolve_inputs(
+            self.ws, self.spec.inputs, self.layout, self.target.reads, self.triggering, self.log
+        )
+        self.record.note(inputs={i.name: i.version.reference() for i in inputs})
+        return inputs
+
+    def _snapshot(self) -> Path | None:
+        """Take the source directory along, once per content."""
+        if self.spec.source_directory is None:
+            return None
+        if self.spec.script is not None:
+            check_script(self.spec.source_directory, self.spec.script)
+        snapshot = take(self.spec.source_directory, log=self.log.warning)
+        self.record.note(snapshot=snapshot.to_dict())
+        stored = f"snapshots/{snapshot.digest}.zip"
+        here = self.ws.store.local_path(stored)
+        if not self.ws.store.exists(stored):
+            with tempfile.TemporaryDirectory(prefix="stepwell-") as folder:
+                archive = Path(folder, "code.zip")
+                snapshot.write_archive(archive)
+                self.ws.store.put_file(archive, stored)
+        self.log.info("Snapshot %s: %d files, %s bytes", snapshot.digest[:12], len(snapshot.files), f"{snapshot.size:,}")
+        if here is not None:
+            return here
+        fetched = Path(tempfile.mkdtemp(prefix="stepwell-"), "code.zip")
+        self.ws.store.get_file(stored, fetched)
+        return fetched
+
+    def _prepare(self) -> tuple[EnvironmentRef, EnvironmentRef | None]:
+        """Build or find the environment of the step, and that of its gates if they run apart."""
+        gated = bool(self.spec.validations) or any(o["gate"] for o in self.spec.outputs.values())
+        spec = specification(self.spec.environment)
+        apart = gated and self.target.engine == "pandas"
+        if self.target.engine == "spark" and not spec["user_managed"]:
+            spec = merge(spec, spark_packages(gated=gated))
+        say = self.log.info
+        gates_in = portal.call(self.target.prepare(gates_specification(), say)) if apart else None
+        if self.spec.kind == "none" and gates_in is not None:
+            environment = gates_in
+        else:
+            environment = portal.call(self.target.prepare(spec, say))
+        self.record.note(environment={"key": environment.key, "python": environment.python})
+        return environment, gates_in
+
+    def _submit(
+        self, inputs: list[ResolvedInput], archive: Path | None, environment: EnvironmentRef, gates_in: EnvironmentRef | None
+    ) -> None:
+        """Stage code and inputs, then start the job, exactly once."""
+        plan = job.Blueprint(
+            self.ws, self.spec, self.key, self.state.run_id, self.state.owner, self.try_number, inputs, self.outputs
+        )
+        publish.prepare(self.outputs)
+        one = Job(
+            self.state.run_id,
+            job.document(plan, self.target, self.layout, environment, gates_in),
+            archive,
+            tuple(t for i in inputs for t in i.transfers),
+            self._secrets(),
+        )
+        portal.call(self.target.stage(one))
+        if self._cancelled:
+            raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled before it started")
+        handle = portal.call(self.target.submit(one))
+        self.state.handle = handle.to_dict()
+        self.state.phase = "submitted"
+        state.save(self.ws, self.state)
+
+    def _watch(self) -> None:
+        """Relay the log until the job has ended."""
+        handle = self._handle()
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        rest = ""
+        for chunk in portal.iterate(self.target.logs(handle)):
+            *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+            for line in lines:
+                self.log.info("%s", line)
+        if rest:
+            self.log.info("%s", rest)
+
+    def _collect(self) -> Outcome:
+        """Fetch what the job left; without a final status saying "succeeded" the step has failed."""
+        into = self.ws.store.local_path(self.record.folder)
+        apart = into is None
+        folder = into or Path(tempfile.mkdtemp(prefix="stepwell-"))
+        outcome = portal.call(self.target.collect(self._handle(), folder))
+        if apart:
+            for part in ("logs", "gates", "outputs"):
+                if (folder / part).is_dir() and not self.ws.store.exists(f"{self.record.folder}/{part}"):
+                    self.ws.store.put_tree(folder / part, f"{self.record.folder}/{part}")
+        self.record.note(metrics=metrics_of(outcome.events), tags=tags_of(outcome.events), final=outcome.final)
+        final = outcome.final
+        if final["status"] == "succeeded":
+            return outcome
+        if final["status"] == "cancelled":
+            raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled: {final.get('reason')}")
+        last = "\n".join(final.get("last_lines") or [])
+        raise ActivityFailedException(
+            f"The step {self.spec.name!r} failed on {self.spec.compute_target}: {final.get('reason')}",
+            hint=f"The whole log is {self._log_place()}. Its last lines:\n{last}",
+        )
+
+    def _judge(self, outcome: Outcome) -> dict[str, dict[str, Any]]:
+        """Read the gates' verdicts and stop here if one is fatal. A verdict that is missing is fatal."""
+        gates = {n: o["gate"] for n, o in self.spec.outputs.items() if o["gate"]} | dict(self.spec.validations)
+        verdicts = {}
+        for name in gates:
+            verdicts[name] = job.verdict_of(outcome.directory, name)
+        self.record.note(verdicts={name: job.brief(v) for name, v in verdicts.items()})
+        bad = {n: v for n, v in verdicts.items() if v["verdict"] in ("failed", "errored") and gates[n]["on_failure"] != "warn"}
+        for name, verdict in verdicts.items():
+            self.log.info("Gate %s: %s", name, job.sentence(verdict))
+            if name not in bad and verdict["verdict"] in ("failed", "errored"):
+                verdict["verdict"] = "warned"
+        if bad:
+            self._quarantined = frozenset(n for n in bad if gates[n]["on_failure"] == "quarantine")
+            if self._quarantined:
+                publish.upload([o for o in self.outputs if o.name in self._quarantined], outcome.uploads, self.log)
+            raise GateFailedException(
+                "; ".join(f"{name} did not pass its expectations: {job.sentence(v)}" for name, v in bad.items()),
+                hint=f"The report is {self._place('gates')}",
+            )
+        return verdicts
+
+    def _publish(self, outcome: Outcome, verdicts: Mapping[str, Mapping[str, Any]]) -> StepResult:
+        """Publish the outputs, register what is to be registered, and close the run."""
+        self.state.phase = "judged"
+        state.save(self.ws, self.state)
+        publish.upload(self.outputs, outcome.uploads, self.log)
+        producer = {
+            "run": self.state.run_id,
+            "dag_id": self.key.dag_id,
+            "task_id": self.key.task_id,
+            "dag_run_id": self.key.dag_run_id,
+            "map_index": self.key.map_index,
+        }
+        versions = publish.publish(self.ws, self.outputs, verdicts, producer, self.log)
+        by_script = publish.register_from_script(self.ws, outcome.events, producer, self.log)
+        publish.sweep(self.outputs)
+        result = StepResult({n: v.reference() for n, v in versions.items()}, [v.reference() for v in by_script])
+        self.record.note(outputs=result.references, registered_by_script=result.registered_by_script)
+        self._end("published")
+        return result
+
+    # -- ends ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _failing_cleanly(self) -> Iterator[None]:
+        """Leave no orphan job and nothing half-written, whatever ends the life."""
+        self._quarantined: frozenset[str] = frozenset()
+        try:
+            yield
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def _give_up(self, error: BaseException) -> None:
+        cancelled = self._cancelled or not isinstance(error, Exception)
+        try:
+            if self.state.handle is not None:
+                handle = self._handle()
+                mine = portal.call(self.target.cancel(handle, self.state.owner), timeout=30)
+                if not mine:
+                    self.log.warning("Run %s belongs to a newer try by now; left alone", self.state.run_id)
+                    return
+                portal.call(self.target.wait(handle, 30), timeout=40)
+            publish.discard(self.outputs, self._quarantined, self.log)
+        except Exception as trouble:  # the first error is the one to report
+            self.log.warning("Cleaning up after the failure did not succeed: %s", trouble)
+        self._end("cancelled" if cancelled else "failed", str(error) or type(error).__name__)
+
+    def _over(self, error: Exception) -> Exception:
+        self._end("failed", str(error))
+        return error
+
+    def _end(self, phase: str, error: str | None = None) -> None:
+        """Write the end into state and record, and free the target."""
+        handle = self.state.handle
+        self.state.phase = phase
+        self.state.handle = None
+        try:
+            state.save(self.ws, self.state)
+            self.record.close({"published": "completed"}.get(phase, phase), error)
+            if handle is not None:
+                portal.call(self.target.forget(Handle.from_dict(handle)), timeout=60)
+        except Exception as trouble:
+            if phase == "published":
+                raise
+            self.log.warning("The end of run %s could not be written: %s", self.state.run_id, trouble)
+
+    # -- small helpers ---------------------------------------------------------------------------------------------
+
+    def _handle(self) -> Handle:
+        if self.state.handle is None:
+            raise ActivityFailedException(f"Run {self.state.run_id} has no job")
+        return Handle.from_dict(self.state.handle)
+
+    def _secrets(self) -> dict[str, str]:
+        secrets = {}
+        for variable, conn_id in self.spec.secrets.items():
+            connection = get_connection(conn_id)
+            if connection is None or not connection.password:
+                raise UserErrorException(
+                    f"The secret {variable} comes from the connection {conn_id!r}, which does not exist or has no password"
+                )
+            secrets[variable] = connection.password
+        return secrets
+
+    def _place(self, part: str) -> str:
+        local = self.ws.store.local_path(f"{self.record.folder}/{part}")
+        return str(local or f"{self.ws.root}/{self.record.folder}/{part}")
+
+    def _log_place(self) -> str:
+        return self._place("logs/step.log")

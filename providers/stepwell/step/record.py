@@ -1,0 +1,84 @@
+"""The record of a run: what the pages, the command line and the next plan know of it. Written as the run goes on."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stepwell.step.spec import JobKey, StepSpec
+    from stepwell.workspace import Workspace
+
+FORMAT = 1
+
+
+class RunRecord:
+    """``runs/<run id>/run.json``.
+
+    :param run_id: the run's id.
+    """
+
+    def __init__(self, ws: Workspace, run_id: str) -> None:
+        self.ws = ws
+        self.run_id = run_id
+        self.facts: dict[str, Any] = {}
+
+    @property
+    def folder(self) -> str:
+        """The run's folder in the workspace."""
+        return f"runs/{self.run_id}"
+
+    def open(self, spec: StepSpec, key: JobKey, try_number: int) -> None:
+        """Begin the record, or go on with that of an earlier try."""
+        try:
+            self.facts = self.ws.store.read_json(f"{self.folder}/run.json")
+            self.facts["try_number"] = try_number
+        except FileNotFoundError:
+            self.facts = {
+                "format": FORMAT,
+                "run_id": self.run_id,
+                "step": spec.name,
+                "kind": spec.kind,
+                "target": spec.compute_target,
+                "experiment": spec.experiment,
+                "version": spec.version,
+                "dag_id": key.dag_id,
+                "task_id": key.task_id,
+                "dag_run_id": key.dag_run_id,
+                "map_index": key.map_index,
+                "try_number": try_number,
+                "status": "running",
+                "started": time.time(),
+                "ended": None,
+                "seconds": None,
+                "phases": {},
+                "inputs": {},
+                "outputs": {},
+                "verdicts": {},
+                "metrics": {},
+                "tags": {},
+                "error": None,
+            }
+        self.note(status="running")
+
+    def note(self, **facts: Any) -> None:
+        """Add *facts* and write the record."""
+        self.facts.update(facts)
+        self.ws.store.update(f"{self.folder}/run.json", lambda _: {k: v for k, v in self.facts.items() if k != "revision"})
+
+    def close(self, status: str, error: str | None = None) -> None:
+        """Write the end of the run."""
+        now = time.time()
+        self.note(status=status, error=error, ended=now, seconds=round(now - self.facts["started"], 3))
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase, in seconds of wall clock; a phase that is gone through twice adds up."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = self.facts["phases"].get(name, 0.0) + time.monotonic() - began
+            self.facts["phases"][name] = round(spent, 3)

@@ -1,0 +1,1 @@
+"""Run history: metrics, tags and records of runs."""
