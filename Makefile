@@ -12,7 +12,7 @@ ARGS ?=
 CODE := providers plugins dags include tests scripts $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hdfs ui test test-slow lint format lock picture clean distclean environment
+.PHONY: help demo demo-hdfs ui test test-slow lint format lock picture compose-env clean distclean environment
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ lock: ## make the locks again (UPGRADE=--upgrade for newer versions)
 picture: ## draw the imports into docs/architecture.md
 	$(BOOTSTRAP) airflow
 	@$(ENV) python scripts/import_picture.py
+
+compose-env: ## write .env with secrets for docker-compose.yaml
+	@$(PYTHON) scripts/compose_env.py
 
 environment: # only what `make demo` and `make test` need, nothing run
 	$(BOOTSTRAP) airflow payload java
