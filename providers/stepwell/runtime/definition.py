@@ -116,19 +116,22 @@ def check(definition: Any) -> Definition:
     """
     if not isinstance(definition, dict) or set(definition) != {"kind", "format", "paths", "options", "plan"}:
         raise UserErrorException(
-            "{!r} is not a dataset definition".format(definition), allowed=["kind", "format", "paths", "options", "plan"]
+            "{!r} is not a dataset definition".format(definition),
+            allowed=["kind", "format", "paths", "options", "plan"],
         )
     kind, format = definition["kind"], definition["format"]
     if kind not in KINDS:
         raise UserErrorException("{!r} is not a kind of dataset".format(kind), allowed=KINDS)
     if (kind == "file") != (format is None) or (kind == "tabular" and format not in FORMATS):
         raise UserErrorException(
-            "A {} dataset cannot have the format {!r}".format(kind, format), allowed=FORMATS if kind == "tabular" else ["None"]
+            "A {} dataset cannot have the format {!r}".format(kind, format),
+            allowed=FORMATS if kind == "tabular" else ["None"],
         )
     unknown = sorted(set(definition["options"]) - set(OPTIONS[format]))
     if unknown:
         raise UserErrorException(
-            "{} datasets have no option {}".format(format or "File", ", ".join(map(repr, unknown))), allowed=OPTIONS[format]
+            "{} datasets have no option {}".format(format or "File", ", ".join(map(repr, unknown))),
+            allowed=OPTIONS[format],
         )
     if not definition["paths"]:
         raise UserErrorException("A dataset needs at least one path")
@@ -275,7 +278,8 @@ def _constant(value: Any) -> Constant:
     if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise UserErrorException(
-        "{!r} cannot be compared with in a filter".format(value), allowed=["a string", "a finite number", "a boolean", "None"]
+        "{!r} cannot be compared with in a filter".format(value),
+        allowed=["a string", "a finite number", "a boolean", "None"],
     )
 
 
@@ -323,7 +327,8 @@ class Expression:
 
     def __bool__(self) -> bool:
         raise UserErrorException(
-            "A filter has no truth value of its own", hint="Join filters with & | ~ and parentheses, not with 'and', 'or', 'not'"
+            "A filter has no truth value of its own",
+            hint="Join filters with & | ~ and parentheses, not with 'and', 'or', 'not'",
         )
 
     def isnull(self) -> Expression:

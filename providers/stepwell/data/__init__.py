@@ -1,0 +1,1 @@
+"""Data: datastores, datasets and their versions, and how steps take and make them."""

@@ -1,0 +1,98 @@
+"""Files by their URL: what a dataset made of ``https://…`` reads. Nothing can be written there."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, NoReturn, cast
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from stepwell.data.stores.base import Backend, FileInfo
+from stepwell.errors import DatastoreError
+from stepwell.workspace import disk
+
+SCHEMES = ("http://", "https://")
+TIMEOUT_SECONDS = 30.0
+
+
+class WebBackend(Backend):
+    """Single files by URL; a path here is a whole URL."""
+
+    kind: ClassVar[str] = "web"
+
+    def uri(self, path: str = "") -> str:
+        return path
+
+    def stat(self, path: str) -> FileInfo | None:
+        try:
+            with self._request(path, "HEAD") as answer:
+                length, modified = answer.headers.get("Content-Length"), answer.headers.get("Last-Modified")
+        except FileNotFoundError:
+            return None
+        size = (
+            int(length) if length else sum(len(block) for block in iter(lambda f=self.open(path): f.read(1 << 20), b""))
+        )
+        return FileInfo(path, size, parsedate_to_datetime(modified).timestamp() if modified else 0.0)
+
+    def walk(self, folder: str) -> Iterable[FileInfo]:
+        return []
+
+    def list(self, pattern: str = "") -> list[FileInfo]:
+        if "*" in pattern:
+            raise DatastoreError(f"A URL cannot hold a pattern: {pattern!r}", hint="Name each file")
+        found = self.stat(pattern)
+        return [found] if found else []
+
+    def checksum(self, path: str) -> str:
+        with self.open(path) as file:
+            digest = hashlib.sha256()
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+        return "sha256:" + digest.hexdigest()
+
+    def open(self, path: str) -> BinaryIO:
+        return cast(BinaryIO, self._request(path, "GET"))
+
+    def get(self, path: str, local: str | Path) -> None:
+        target = Path(local)
+        with disk.explained(f"{path} cannot be copied to {target}", DatastoreError), disk.aside(target.parent) as draft:
+            with self.open(path) as source, draft.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+            draft.replace(target)
+
+    def is_dir(self, path: str) -> bool:
+        return False
+
+    def put(self, local: str | Path, path: str) -> None:
+        self._refuse(path)
+
+    def create(self, path: str, data: bytes) -> None:
+        self._refuse(path)
+
+    def rename(self, source: str, target: str) -> None:
+        self._refuse(target)
+
+    def delete(self, path: str, recursive: bool = False) -> None:
+        self._refuse(path)
+
+    def makedirs(self, path: str) -> None:
+        self._refuse(path)
+
+    def _refuse(self, path: str) -> NoReturn:
+        raise DatastoreError(f"{path} is a URL and can only be read", hint="Write to a datastore")
+
+    def _request(self, url: str, method: str) -> Any:
+        if not url.startswith(SCHEMES):
+            raise DatastoreError(f"{url!r} is not a URL that a dataset can read", allowed=[s + "…" for s in SCHEMES])
+        try:
+            return urlopen(Request(url, method=method), timeout=TIMEOUT_SECONDS)
+        except HTTPError as error:
+            if error.code in (404, 410):
+                raise FileNotFoundError(f"{url} does not exist ({error.code})") from error
+            raise DatastoreError(f"{url} answers {error.code} {error.reason}") from error
+        except (URLError, TimeoutError) as error:
+            raise DatastoreError(f"{url} does not answer: {getattr(error, 'reason', error)}") from error
