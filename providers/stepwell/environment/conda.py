@@ -32,6 +32,7 @@ class CondaDependencies:
         self._path = None if conda_dependencies_file_path is None else os.fspath(conda_dependencies_file_path)
         self._data: dict[str, Any] | None = None
         self._lines: list[int] | None = None
+        self._edited = False
         if self._path is None:
             self._data = _checked(_underlying_structure or {}, "CondaDependencies")
 
@@ -95,6 +96,7 @@ class CondaDependencies:
         :raises EnvironmentException: it is none.
         """
         plain = python_version(str(version), "CondaDependencies")
+        self._to_edit()
         self._remove_conda("python")
         self._dependencies.insert(0, "python" + (plain if plain[0] in "<>=!~" else f"={plain}"))
 
@@ -106,11 +108,13 @@ class CondaDependencies:
         from stepwell.environment.conda_names import parse
 
         parse(conda_package, "add_conda_package")
+        self._to_edit()
         self._remove_conda(_name_of(conda_package))
         self._dependencies.append(conda_package)
 
     def remove_conda_package(self, conda_package: str) -> None:
         """Remove the conda package of that name; nothing happens if there is none."""
+        self._to_edit()
         self._remove_conda(_name_of(conda_package))
 
     def add_pip_package(self, pip_package: str) -> None:
@@ -118,6 +122,8 @@ class CondaDependencies:
 
         :raises EnvironmentException: it is malformed.
         """
+        if not pip_package.strip():
+            raise EnvironmentException("add_pip_package: the requirement is empty", allowed=["name", "name==1.2"])
         requirements.add_line(pip_package, "add_pip_package", requirements.Requirements())
         if pip_package.strip().startswith("-"):
             self.set_pip_option(pip_package)
@@ -127,19 +133,20 @@ class CondaDependencies:
 
     def remove_pip_package(self, pip_package: str) -> None:
         """Remove the pip requirement of that name; nothing happens if there is none."""
+        self._to_edit()
         name = _name_of(pip_package)
         pip = self._pip
         pip[:] = [item for item in pip if item.startswith("-") or _name_of(item) != name]
 
     def add_channel(self, channel: str) -> None:
         """Add a channel."""
-        channels = self._structure.setdefault("channels", [])
+        channels = self._to_edit().setdefault("channels", [])
         if channel not in channels:
             channels.append(channel)
 
     def remove_channel(self, channel: str) -> None:
         """Remove a channel; nothing happens if it is not there."""
-        channels = self._structure.get("channels") or []
+        channels = self._to_edit().get("channels") or []
         channels[:] = [item for item in channels if item != channel]
 
     def set_pip_option(self, pip_option: str) -> None:
@@ -218,7 +225,9 @@ class CondaDependencies:
 
     def serialize(self) -> dict[str, Any]:
         """Plain JSON that says the same, without reading a file."""
-        return {"file": self._path} if self._data is None else {"conda": _copy(self._data)}
+        if self._path is not None and not self._edited:
+            return {"file": self._path}
+        return {"conda": _copy(self._structure)}
 
     def __repr__(self) -> str:
         return f"CondaDependencies({self.serialize()!r})"
@@ -241,6 +250,12 @@ class CondaDependencies:
             self._data = data
         return self._data
 
+    def _to_edit(self) -> dict[str, Any]:
+        """The structure, for a change: from now on the object, not its file, says what is wanted."""
+        structure = self._structure
+        self._edited, self._lines = True, None
+        return structure
+
     @property
     def _dependencies(self) -> list[Any]:
         structure = self._structure
@@ -258,12 +273,12 @@ class CondaDependencies:
         return []
 
     def _pip_for_writing(self) -> list[str]:
+        self._to_edit()
         if not any(isinstance(item, dict) and "pip" in item for item in self._dependencies):
             self._dependencies.append({"pip": []})
         return self._pip
 
     def _remove_conda(self, name: str) -> None:
-        self._lines = None  # they no longer fit
         items = self._dependencies
         items[:] = [item for item in items if not isinstance(item, str) or _name_of(item) != name]
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def wanted_version(python: str | None) -> str:
     return python
 
 
-def find_python(wanted: str, *, cache: Path, log: Any) -> str:
+def find_python(wanted: str, *, cache: Path, log: Callable[[str], None]) -> str:
     """Return the path of an interpreter of the version *wanted*.
 
     The minor version decides: where the exact patch release is not there, another one is taken and *log* told.
@@ -77,7 +78,7 @@ def find_python(wanted: str, *, cache: Path, log: Any) -> str:
         return str(base)
     minor = ".".join(wanted.split(".")[:2])
     for request in dict.fromkeys([wanted, minor]):
-        code, lines = run_uv(["python", "find", "--quiet", "--system", "--no-project", request], cache=cache)
+        code, lines = run_uv(["python", "find", "--system", "--no-project", request], cache=cache)
         paths = [line for line in lines if line.startswith("/")]
         if code == 0 and paths:
             if request != wanted:
@@ -169,10 +170,9 @@ def _stamp(path: str, folders: list[str]) -> list[Any]:
 
 
 def _installed(cache: Path) -> list[str]:
-    code, lines = run_uv(["python", "list", "--quiet", "--only-installed", "--output-format", "json"], cache=cache)
+    _, lines = run_uv(["python", "list", "--only-installed", "--output-format", "json"], cache=cache)
     try:
-        start = next(i for i, line in enumerate(lines) if line.startswith("["))
-        found = json.loads("".join(lines[start:]))
+        found = json.loads(next(line for line in lines if line.startswith("[{")))
         return sorted({str(item["version"]) for item in found}, key=lambda v: [int(p) for p in re.findall(r"\d+", v)])
     except (StopIteration, ValueError, KeyError, TypeError):
         return []

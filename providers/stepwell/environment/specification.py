@@ -1,8 +1,8 @@
 """The normal form of an environment: plain JSON, the same for the same wish, whatever it was written in.
 
 ``{"python": "3.11" | ">=3.9,<3.12" | None, "conda": [...], "pip": [...], "pip_options": [...], "user_managed": bool,
-"interpreter": path | None, "variables": {}}``. ``conda`` holds what a conda file asks of conda, by conda's names but with
-pip's versions (``numpy==1.19.*``); the builder maps names. Nothing is read before :func:`specification` is called.
+"interpreter": path | None, "variables": {}}``. ``conda`` holds what a conda file asks of conda: conda's names, pip's
+versions (``numpy==1.19.*``); the builder maps the names. Nothing is read before :func:`specification` is called.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Snapshot archives: zip files that are written the same way every time and extracted only after every member is checked."""
+"""Archives: zip files that are written the same way every time, and extracted only after every member is checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterable, List, NamedTuple, Set, Union
+from typing import BinaryIO, Callable, Iterable, NamedTuple
 
 from stepwell.runtime.errors import UserErrorException
 
@@ -61,7 +61,7 @@ def check_member_name(name: str) -> str:
     return name
 
 
-def write(archive: Union[str, Path], members: Iterable[Member]) -> None:
+def write(archive: str | Path, members: Iterable[Member]) -> None:
     """Write *members*, in order of name, to the zip file *archive*: aside first, then renamed into place.
 
     The same members give the same bytes (with the same zlib). An error leaves nothing behind.
@@ -94,9 +94,7 @@ def write(archive: Union[str, Path], members: Iterable[Member]) -> None:
         raise
 
 
-def check(
-    archive: Union[str, Path], *, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES
-) -> List[zipfile.ZipInfo]:
+def check(archive: str | Path, *, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES) -> list[zipfile.ZipInfo]:
     """Check every member of the zip file *archive* and return its files.
 
     :raises ArchiveError: it is no zip file, or a member is unsafe (path, link, device, encryption), comes twice,
@@ -110,12 +108,12 @@ def check(
 
 
 def extract(
-    archive: Union[str, Path],
-    into: Union[str, Path],
+    archive: str | Path,
+    into: str | Path,
     *,
     max_bytes: int = MAX_BYTES,
     max_files: int = MAX_FILES,
-) -> List[str]:
+) -> list[str]:
     """Extract the zip file *archive* as the folder *into*, all of it or nothing, and return the names of its files.
 
     Every member is checked before the first is written; the folder appears with one rename. *into* may exist only
@@ -143,7 +141,7 @@ def extract(
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
                 with opened.open(info) as source, os.fdopen(os.open(path, flags, mode), "wb") as sink:
                     shutil.copyfileobj(source, sink, _CHUNK)
-            os.chmod(aside, 0o755)
+            os.chmod(aside, 0o755)  # noqa: S103 - mkdtemp made it private; a container reads it as another user
             os.rename(aside, str(target))
         except (zipfile.BadZipFile, EOFError) as error:
             shutil.rmtree(aside, ignore_errors=True)
@@ -154,10 +152,10 @@ def extract(
     return [info.filename for info in members]
 
 
-def _checked(opened: zipfile.ZipFile, name: str, max_bytes: int, max_files: int) -> List[zipfile.ZipInfo]:
-    files: List[zipfile.ZipInfo] = []
-    seen: Set[str] = set()
-    folders: Set[str] = set()
+def _checked(opened: zipfile.ZipFile, name: str, max_bytes: int, max_files: int) -> list[zipfile.ZipInfo]:
+    files: list[zipfile.ZipInfo] = []
+    seen: set[str] = set()
+    folders: set[str] = set()
     total = 0
     for info in opened.infolist():
         # orig_filename: zipfile itself cuts the name at a NUL byte.

@@ -166,7 +166,7 @@ class _Walk:
             raise SnapshotError(f"The folder {folder or str(self.root)!r} cannot be read: {error.strerror}") from error
         for entry in entries:
             relative = f"{folder}/{entry.name}" if folder else entry.name
-            is_folder = entry.is_dir()
+            is_folder = os.path.isdir(entry.path)  # unlike entry.is_dir() no error for a link to itself
             if self._left_out(relative, is_folder):
                 continue
             if entry.is_symlink() and self._left_out(self._target(relative), is_folder):
@@ -180,10 +180,17 @@ class _Walk:
                 if not os.path.exists(os.path.join(real, "pyvenv.cfg")):  # a virtual environment is never source code
                     yield from self._walk(relative, [*above, real])
                 continue
-            info = entry.stat()
+            info = self._stat(entry)
             if not stat.S_ISREG(info.st_mode):
                 raise SnapshotError(f"{relative!r} is neither a file nor a folder", hint=_LINK_HINT)
             yield relative, info
+
+    def _stat(self, entry: os.DirEntry[str]) -> os.stat_result:
+        try:
+            return entry.stat()
+        except OSError as error:  # removed since it was listed
+            relative = os.path.relpath(entry.path, self.root)
+            raise SnapshotError(f"{relative!r} cannot be read: {error.strerror}") from error
 
     def _left_out(self, relative: str, folder: bool) -> bool:
         reason = self.rules.why_left_out(relative, folder=folder)
