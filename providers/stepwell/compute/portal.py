@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -79,3 +80,13 @@ def iterate(iterator: AsyncIterator[T]) -> Iterator[T]:
         close = getattr(iterator, "aclose", None)
         if close is not None:
             call(close())
+
+
+@contextmanager
+def during(coroutine: Coroutine[Any, Any, Any]) -> Iterator[None]:
+    """Let *coroutine* run on the loop while the context lasts."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    try:
+        yield
+    finally:
+        future.cancel()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -192,15 +193,24 @@ def _target_name(compute_target: Any, runconfig: Any) -> str:
     return name
 
 
-def _environment(environment: Any, runconfig: Any) -> dict[str, Any] | None:
-    """Return the environment as plain data; files that it names are read when the step runs."""
+def _environment(environment: Any, runconfig: Any) -> Any:
+    """Return the environment as plain data, or as a path; files that it names are read when the step runs."""
     if environment is None:
         environment = getattr(runconfig, "environment", None)
-    if environment is None or isinstance(environment, dict):
+    if environment is None or isinstance(environment, dict | str):
         return environment
-    from stepwell.environment import declare
+    if isinstance(environment, PurePath):
+        return str(environment)
+    from stepwell.environment import CondaDependencies, Environment
 
-    return declare(environment)
+    if isinstance(environment, CondaDependencies):
+        dependencies, environment = environment, Environment("step")
+        environment.python.conda_dependencies = dependencies
+    if not isinstance(environment, Environment):
+        raise UserErrorException(
+            f"{environment!r} is not an environment", allowed=["Environment", "CondaDependencies", "the path of a file"]
+        )
+    return environment.serialize()
 
 
 def _instance() -> str:

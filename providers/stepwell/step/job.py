@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ class Blueprint:
 def document(plan: Blueprint, target: Target, layout: Layout, environment: EnvironmentRef, gates_in: EnvironmentRef | None) -> dict[str, Any]:
     """Return ``job.json``.
 
-    :param gates_in: the environment of gates that run as a phase of their own, on pandas.
+    :param gates_in: the environment in which the gates run; ``None`` = there are none.
     :raises UserErrorException: an argument names what the step does not have, a suite that cannot be read.
     """
     spec = plan.spec
@@ -50,9 +50,7 @@ def document(plan: Blueprint, target: Target, layout: Layout, environment: Envir
     entry = Entry(spec.kind, spec.script, tuple(arguments), tuple(command), spec.spark)  # type: ignore[arg-type]
     variables = {**environment.variables, **_variables(plan)}
     gates = gates_of(plan, target.engine)
-    phases = target.phases(entry, environment, layout, variables=variables, gated=bool(gates))
-    if gates_in is not None:
-        phases.append(target.gate_phase(gates_in, layout))
+    phases = target.phases(entry, environment, layout, variables=variables, gates_in=gates_in)
     return {
         "format": FORMAT,
         "job_id": plan.run_id,
@@ -79,6 +77,20 @@ def document(plan: Blueprint, target: Target, layout: Layout, environment: Envir
         "lease_seconds": 24 * 3600,
         "last_lines": 20,
     }
+
+
+def environment_of(spec: StepSpec, log: Callable[[str], None]) -> dict[str, Any]:
+    """Return the normal form of the step's environment; now its files are read.
+
+    :raises EnvironmentException: a file that is missing or malformed.
+    """
+    from stepwell.environment import Environment
+    from stepwell.environment.specification import specification
+
+    declared = spec.environment
+    if isinstance(declared, dict) and "dependencies" in declared:
+        declared = Environment.deserialize(declared)
+    return specification(declared, log=log)
 
 
 def gates_of(plan: Blueprint, engine: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ Nothing is registered when a step fails, and no reader sees data that has not be
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 from stepwell.compute import portal
 from stepwell.compute.contract import EnvironmentRef, Handle, Job, Outcome, Target
 from stepwell.compute.resolve import target_for
-from stepwell.data import registry
-from stepwell.environment import gates_specification, merge, spark_packages, specification
-from stepwell.errors import ActivityFailedException, EnvironmentException, GateFailedException, UserErrorException
+from stepwell.environment import gates_specification, merge, spark_packages
+from stepwell.errors import ActivityFailedException, GateFailedException, UserErrorException
 from stepwell.step import job, publish, state
 from stepwell.step.record import RunRecord
-from stepwell.step.resolve import ResolvedInput, describe, resolve_inputs
+from stepwell.step.resolve import ResolvedInput, resolve_inputs
 from stepwell.step.snapshot import check_script, take
 from stepwell.tracking.metrics import metrics_of, tags_of
 from stepwell.workspace.connections import get_connection
@@ -31,6 +31,9 @@ from stepwell.workspace.connections import get_connection
 if TYPE_CHECKING:
     from stepwell.step.spec import JobKey, StepSpec
     from stepwell.workspace import Workspace
+
+#: How often a watched job's lease is renewed, in seconds.
+LEASE_RENEWAL = 300.0
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ class Life:
     def _prepare(self) -> tuple[EnvironmentRef, EnvironmentRef | None]:
         """Build or find the environment of the step, and that of its gates if they run apart."""
         gated = bool(self.spec.validations) or any(o["gate"] for o in self.spec.outputs.values())
-        spec = specification(self.spec.environment)
+        spec = job.environment_of(self.spec, self.log.info)
         apart = gated and self.target.engine == "pandas"
         if self.target.engine == "spark" and not spec["user_managed"]:
             spec = merge(spec, spark_packages(gated=gated))
@@ -196,6 +199,8 @@ class Life:
             environment = gates_in
         else:
             environment = portal.call(self.target.prepare(spec, say))
+        if gated and gates_in is None:
+            gates_in = environment  # the same Spark application judges what it wrote
         self.record.note(environment={"key": environment.key, "python": environment.python})
         return environment, gates_in
 
@@ -227,10 +232,11 @@ class Life:
         handle = self._handle()
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         rest = ""
-        for chunk in portal.iterate(self.target.logs(handle)):
-            *lines, rest = (rest + decoder.decode(chunk)).split("\n")
-            for line in lines:
-                self.log.info("%s", line)
+        with portal.during(self._keep(handle)):
+            for chunk in portal.iterate(self.target.logs(handle)):
+                *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+                for line in lines:
+                    self.log.info("%s", line)
         if rest:
             self.log.info("%s", rest)
 
@@ -291,6 +297,12 @@ class Life:
             "map_index": self.key.map_index,
         }
         versions = publish.publish(self.ws, self.outputs, verdicts, producer, self.log)
+        for name, gate in self.spec.validations.items():
+            promoted = publish.promote(
+                self.ws, name, self.record.facts["inputs"][name], gate["promote_as"], verdicts[name], producer, self.log
+            )
+            if promoted is not None:
+                versions[name] = promoted
         by_script = publish.register_from_script(self.ws, outcome.events, producer, self.log)
         publish.sweep(self.outputs)
         result = StepResult({n: v.reference() for n, v in versions.items()}, [v.reference() for v in by_script])
@@ -319,7 +331,7 @@ class Life:
                 if not mine:
                     self.log.warning("Run %s belongs to a newer try by now; left alone", self.state.run_id)
                     return
-                portal.call(self.target.wait(handle, 30), timeout=40)
+                portal.call(self._ended(handle), timeout=40)
             publish.discard(self.outputs, self._quarantined, self.log)
         except Exception as trouble:  # the first error is the one to report
             self.log.warning("Cleaning up after the failure did not succeed: %s", trouble)
@@ -345,6 +357,17 @@ class Life:
             self.log.warning("The end of run %s could not be written: %s", self.state.run_id, trouble)
 
     # -- small helpers ---------------------------------------------------------------------------------------------
+
+    async def _keep(self, handle: Handle) -> None:
+        """Renew the job's lease while somebody watches it."""
+        while True:
+            await asyncio.sleep(LEASE_RENEWAL)
+            await self.target.renew(handle)
+
+    async def _ended(self, handle: Handle) -> None:
+        """Wait until the job has ended."""
+        while not (await self.target.status([handle]))[0].ended:
+            await asyncio.sleep(0.05)
 
     def _handle(self) -> Handle:
         if self.state.handle is None:

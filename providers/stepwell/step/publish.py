@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,15 +49,12 @@ class PlannedOutput:
         """``upload`` or ``hdfs``."""
         return str(self.item["mode"])
 
-    def is_data(self, path: str) -> bool:
-        """Whether *path* is data, not a note that Spark keeps beside it (``_SUCCESS``, ``.part-0.csv.crc``)."""
-        return self.mode != "hdfs" or not posixpath.basename(path).startswith((".", "_"))
-
     def definition(self) -> dict[str, Any]:
         """The definition of what will be published."""
         read = dict(self.item["read"])
         options = dict(read.get("options") or {})
-        path = posixpath.join(self.final, options.pop("path_glob", None) or "**")
+        glob = options.pop("path_glob", None)
+        path = posixpath.join(self.final, glob) if glob else self.final
         definition = definitions.make(
             "tabular" if read else "file",
             read.get("format"),
@@ -152,26 +149,25 @@ def publish(
         definition = output.definition()
         verdict = verdicts.get(output.name)
         facts = {
-            "producer": {**producer, "output": output.name},
+            "producer": {**producer, "output": output.name, "key": f"{producer['run']}:{output.name}"},
             "verdict": verdict["verdict"] if verdict else None,
             "rows": verdict.get("rows") if verdict else None,
             "schema": verdict.get("columns") if verdict else None,
         }
-        files = [f for f in registry.pin(ws, definition) if output.is_data(f.path)]
         registration = output.item["registration"]
         if registration:
             version = registry.register(
                 ws,
                 registration["name"],
                 definition,
-                files,
+                registry.pin(ws, definition),
                 description=registration["description"],
                 tags=registration["tags"],
                 **facts,
             )
             log.info("Output %s: registered as %s version %d", output.name, version.name, version.version or 0)
         else:
-            version = registry.unregistered(ws, definition, files=files, **facts)
+            version = replace(registry.unregistered(ws, definition), **facts)
             log.info("Output %s: published, not registered", output.name)
         versions[output.name] = version
     return versions
@@ -190,11 +186,44 @@ def register_from_script(
             registry.pin(ws, event["definition"]),
             description=event.get("description"),
             tags=event.get("tags"),
-            producer={**producer, "output": f"script:{position}"},
+            producer={**producer, "output": f"script:{position}", "key": f"{producer['run']}:script:{position}"},
         )
         log.info("The script registered %s version %d", version.name, version.version or 0)
         versions.append(version)
     return versions
+
+
+def promote(
+    ws: Workspace,
+    name: str,
+    reference: Mapping[str, Any],
+    promote_as: str | None,
+    verdict: Mapping[str, Any],
+    producer: Mapping[str, Any],
+    log: Logger,
+) -> DatasetVersion | None:
+    """Keep the validation of data that is published already, and register its files under the gated name.
+
+    :param reference: of what was judged.
+    :returns: the promoted version, or ``None`` if none was asked for.
+    """
+    record = {"dataset": dict(reference), "verdict": dict(verdict), "run": producer["run"], "promoted_as": promote_as}
+    ws.store.update(f"validations/{producer['run']}.{name}.json", lambda _: record)
+    if promote_as is None:
+        return None
+    judged = registry.resolve_reference(ws, dict(reference))
+    version = registry.register(
+        ws,
+        promote_as,
+        judged.definition,
+        list(judged.files),
+        producer={**producer, "output": name, "validated": judged.id, "key": f"{producer['run']}:{name}"},
+        verdict=verdict["verdict"],
+        rows=verdict.get("rows"),
+        schema=verdict.get("columns"),
+    )
+    log.info("%s: promoted as %s version %d", name, version.name, version.version or 0)
+    return version
 
 
 def discard(planned: list[PlannedOutput], quarantined: frozenset[str], log: Logger) -> None:
@@ -218,4 +247,4 @@ def sweep(planned: list[PlannedOutput]) -> None:
 
 
 def _has_files(output: PlannedOutput, folder: str) -> bool:
-    return any(output.is_data(f.path) for f in output.datastore.backend.list(posixpath.join(folder, "**")))
+    return any(not posixpath.basename(f.path).startswith((".", "_")) for f in output.datastore.backend.list(folder))

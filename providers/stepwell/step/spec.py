@@ -61,7 +61,7 @@ class StepSpec:
     command: tuple[Any, ...] = ()
     inputs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     outputs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    environment: dict[str, Any] | None = None
+    environment: dict[str, Any] | str | None = None
     spark: dict[str, Any] | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
