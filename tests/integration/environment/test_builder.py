@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from stepwell.environment import BuiltEnvironment, builder, ensure, interpreters, uv
 from stepwell.errors import EnvironmentException
 

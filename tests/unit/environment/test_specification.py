@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from stepwell.environment import gates_specification, merge, spark_packages
 from stepwell.environment.builder import key_of, pip_requirements
 from stepwell.environment.specification import normal, specification

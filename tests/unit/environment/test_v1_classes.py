@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from stepwell.environment import CondaDependencies, Environment, RunConfiguration
 from stepwell.environment.specification import specification
 from stepwell.errors import EnvironmentException

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from stepwell.runtime import archive
 from stepwell.runtime.archive import ArchiveError, Member
 

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from stepwell.errors import SnapshotError
 from stepwell.step.snapshot import Limits, check_script, extract, take
 
