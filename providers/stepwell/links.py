@@ -19,6 +19,10 @@ def _summary(operator: BaseOperator) -> dict[str, Any]:
     return {} if life is None else life.summary()
 
 
+def _page(summary: dict[str, Any]) -> str:
+    return f"{PREFIX}/{summary['workspace']}/runs/{summary['run_id']}" if summary else ""
+
+
 class RunLink(BaseOperatorLink):
     """The record of the step's run: inputs, outputs, metrics, verdicts, logs."""
 
@@ -26,8 +30,7 @@ class RunLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the page's path, or nothing if the run has not begun."""
-        run = _summary(operator).get("run_id")
-        return f"{PREFIX}/runs/{run}" if run else ""
+        return _page(_summary(operator))
 
 
 class ValidationReportLink(BaseOperatorLink):
@@ -39,4 +42,4 @@ class ValidationReportLink(BaseOperatorLink):
         """Return the page's path, or nothing if the step has no gate."""
         summary = _summary(operator)
         gates = sorted(summary.get("verdicts") or {})
-        return f"{PREFIX}/runs/{summary['run_id']}/reports/{gates[0]}" if gates else ""
+        return f"{_page(summary)}/reports/{gates[0]}" if gates else ""

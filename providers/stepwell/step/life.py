@@ -116,7 +116,7 @@ class Life:
             return {}
         facts = record.facts
         names = ("run_id", "step", "target", "status", "seconds", "metrics", "inputs", "outputs", "verdicts", "error")
-        return {name: facts.get(name) for name in names}
+        return {"workspace": self.ws.name, **{name: facts.get(name) for name in names}}
 
     # -- the phases ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Pages for people, served by Airflow's web server."""
