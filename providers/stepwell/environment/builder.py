@@ -8,21 +8,23 @@ import os
 import shutil
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stepwell.environment import conda_names
 from stepwell.environment.interpreters import find_python, user_managed, wanted_version
 from stepwell.environment.specification import normal
-from stepwell.environment.uv import run_uv
+from stepwell.environment.uv import run_uv, stops
 from stepwell.errors import EnvironmentException
 
 #: Part of every key: raised when the same specification would be built differently.
 BUILDER_VERSION = 1
+_POLL_SECONDS = 0.1
 RECORD = "stepwell-environment.json"
 Log = Callable[[str], None]
 
@@ -118,10 +120,12 @@ def ensure(spec: Mapping[str, Any], root: str | os.PathLike[str], log: Log) -> B
 def _build(spec: dict[str, Any], requirements: list[str], root: Path, key: str, log: Log) -> BuiltEnvironment:
     started = time.monotonic()
     cache = root / ".uv-cache"
-    aside = root / ".building" / key
-    # The lock of this key is ours: what stands here was left by a build that was killed.
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    (root / ".building").mkdir(exist_ok=True)
+    # The lock of this key is ours: what stands here was left by a build that was killed. The folder has a new name
+    # each time, because uv of that build may still be running.
+    for left in (root / ".building").glob(f"{key}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=root / ".building"))
     try:
         version = wanted_version(spec["python"])
         log(f"Environment {key[:12]}: building with Python {version}, {len(requirements)} requirements")
@@ -181,7 +185,10 @@ def _for_file(options: list[str]) -> list[str]:
 
 
 def _run(arguments: list[str], cache: Path, log: Log | None, spec: dict[str, Any]) -> str:
+    before = stops()
     code, lines = run_uv(arguments, cache=cache, log=log)
+    if stops() != before:
+        raise EnvironmentException("The build of the environment was cancelled")
     if code == 0:
         return "\n".join(lines)
     text = "\n".join(lines[-40:]) or f"uv ended with exit code {code} and no message"
@@ -260,5 +267,19 @@ def _only_one(path: Path, key: str, log: Log) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             log(f"Environment {key[:12]} is being built by another step; waiting for it")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            _wait(stream, key)
         yield
+
+
+def _wait(stream: IO[str], key: str) -> None:
+    """Take the lock when the other lets go of it; a cancelled task must not hang here, so look now and then."""
+    import fcntl
+
+    before = stops()
+    while stops() == before:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_POLL_SECONDS)
+    raise EnvironmentException(f"Waiting for the environment {key[:12]} was cancelled")

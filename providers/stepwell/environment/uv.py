@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,29 @@ _CREDENTIALS = re.compile(r"(://)[^/@\s]+@")
 _NOT_PASSED = re.compile(
     r"VIRTUAL_ENV|CONDA_.*|PYTHON.*|AIRFLOW.*|_AIRFLOW.*|STEPWELL_.*|UV_PYTHON|UV_PROJECT.*|UV_SYSTEM_PYTHON|__PYVENV_LAUNCHER__"
 )
+
+
+_running: set[subprocess.Popen[str]] = set()
+#: Re-entrant: a cancel arrives in a signal handler, perhaps while this very thread holds it.
+_running_lock = threading.RLock()
+_stops = 0
+
+
+def stop_builds() -> None:
+    """End the builds of this process, in whichever threads they run: what a cancelled task calls.
+
+    Each of them raises an error in its thread and removes what it has written; waiting ones stop waiting.
+    """
+    global _stops
+    with _running_lock:
+        _stops += 1
+        for process in list(_running):
+            _kill(process)
+
+
+def stops() -> int:
+    """How often :func:`stop_builds` was called: whoever waits compares."""
+    return _stops
 
 
 def find_uv() -> str:
@@ -57,6 +81,7 @@ def run_uv(arguments: Sequence[str], *, cache: Path, log: Callable[[str], None] 
 
     However this ends (a cancel arrives as an exception), uv and its children are gone afterwards.
     """
+    before = stops()
     process = subprocess.Popen(
         [find_uv(), "--color", "never", *arguments],
         stdin=subprocess.DEVNULL,
@@ -68,6 +93,10 @@ def run_uv(arguments: Sequence[str], *, cache: Path, log: Callable[[str], None] 
         cwd="/",  # uv reads settings of the project it is started in: they are not those of the step's environment
         start_new_session=True,
     )
+    with _running_lock:
+        _running.add(process)
+        if stops() != before:
+            _kill(process)
     lines: list[str] = []
     try:
         if process.stdout is None:  # pragma: no cover - PIPE above
@@ -79,11 +108,20 @@ def run_uv(arguments: Sequence[str], *, cache: Path, log: Callable[[str], None] 
                 log(line)
         return process.wait(), lines
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with _running_lock:
+            _running.discard(process)
+        _kill(process)
+        process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it ended in this moment
 
 
 def _environment(cache: Path) -> dict[str, str]:

@@ -174,6 +174,25 @@ def test_a_killed_build_is_no_environment_and_the_next_one_succeeds(tmp_path: Pa
             os.killpg(child, signal.SIGKILL)
 
 
+def test_a_cancel_ends_builds_and_waits_in_other_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = tmp_path / "uv"
+    slow.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/uv.pid\nsleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("STEPWELL_UV", str(slow))
+    root, said = tmp_path / "environments", list[str]()
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(ensure, SIX, root, said.append) for _ in range(2)]
+        wait_for(lambda: any("waiting for it" in line for line in said) and (tmp_path / "uv.pid").exists())
+        started = time.monotonic()
+        uv.stop_builds()
+        for future in both:
+            with pytest.raises(EnvironmentException, match="was cancelled"):
+                future.result(10)
+    assert time.monotonic() - started < 5
+    assert left_over(root) == []
+    assert not alive(int((tmp_path / "uv.pid").read_text()))
+
+
 def test_an_environment_whose_base_has_gone_is_built_anew(tmp_path: Path) -> None:
     made = ensure(SIX, tmp_path, lambda line: None)
     made.python.unlink()
