@@ -45,7 +45,7 @@ class Files(Protocol):
         """Make the folder *path* from a local zip archive, all of it or nothing, each member checked."""
 
     async def fetch(self, path: str, local: Path) -> None:
-        """Copy the folder *path* to the local folder *local*, which is made; nothing happens if there is no such folder.
+        """Copy the folder *path* to the local folder *local*, which is made; nothing happens if there is none.
 
         Links are followed when they stay below *path*, and left out when they do not.
         """

@@ -30,9 +30,7 @@ def inherited_environment() -> dict[str, str]:
     """
     more = {name.strip() for name in os.environ.get("STEPWELL_PASS_VARIABLES", "").split(",")}
     return {
-        name: value
-        for name, value in os.environ.items()
-        if name in INHERITED or name in more or name.startswith("LC_")
+        name: value for name, value in os.environ.items() if name in INHERITED or name in more or name.startswith("LC_")
     }
 
 

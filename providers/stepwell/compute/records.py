@@ -1,4 +1,4 @@
-"""Compute records and linked services in the workspace: small heads with a revision, no secrets, only connection ids."""
+"""Compute records and linked services in the workspace: small heads with a revision; connection ids, no secrets."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def write(ws: Workspace, record: Record) -> Record:
                 hint="Detach or delete it first, or use another name",
             )
         now = time.time()
-        kept = {key: before[key] for key in ("created", "revision") if before and key in before}
+        kept: Record = {key: before[key] for key in ("created", "revision") if before and key in before}
         return {"created": now, **kept, **record, "modified": now}
 
     return dict(ws.store.update(f"compute/{record['name']}.json", change) or {})

@@ -16,18 +16,17 @@ if __name__ == "__main__":  # run as a file: become the module, so that its comp
 
     sys.exit(_main(sys.argv[1:]))
 
-import errno
 import fcntl
-import select
 import signal
 import time
 
 from stepwell.runtime import processes, protocol
+from stepwell.runtime.child import Child
 from stepwell.runtime.relay import Relay, variants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any
 
 GRACE_SECONDS = 10.0  #: between SIGTERM and SIGKILL of a cancelled step
 LEFTOVER_SECONDS = 2.0  #: the same for what a finished phase left running
@@ -37,10 +36,10 @@ SLOT_SECONDS = 0.1  #: how often to look for a free slot
 RESERVE_BYTES = 65536  #: kept on disk so that a full disk still takes the final status
 
 
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the job of the directory ``arguments[0]``; return 0 whenever a final status was written."""
     if len(arguments) != 1 or not os.path.isdir(arguments[0]):
-        sys.stderr.write("usage: launcher.py <job directory>, not %r\n" % (arguments,))
+        sys.stderr.write(f"usage: launcher.py <job directory>, not {arguments!r}\n")
         return 2
     job = protocol.JobDirectory(os.path.abspath(arguments[0]))
     secrets = claim(job)
@@ -50,12 +49,12 @@ def main(arguments: List[str]) -> int:
     try:
         launch.run(secrets)
     except BaseException as error:  # the last line of defence: whatever it is, it must be told
-        launch.outcome = (protocol.FAILED, "the launcher failed: %s: %s" % (type(error).__name__, error))
+        launch.outcome = (protocol.FAILED, f"the launcher failed: {type(error).__name__}: {error}")
         launch.stop_children(0.0)
     return 0 if launch.write_final() else 1
 
 
-def claim(job: protocol.JobDirectory) -> Optional[Dict[str, str]]:
+def claim(job: protocol.JobDirectory) -> dict[str, str] | None:
     """Make the job ours and return its secrets; None if another launcher has it, or it has ended.
 
     The lock holds a second launcher off until the secrets of the first have been read, so that it can delete its own.
@@ -68,7 +67,7 @@ def claim(job: protocol.JobDirectory) -> Optional[Dict[str, str]]:
                 protocol.create_json(job.pid, processes.identity())
             except FileExistsError:
                 ours = False
-        secrets: Dict[str, str] = {}
+        secrets: dict[str, str] = {}
         try:
             if ours:
                 secrets = protocol.read_json(job.secrets)
@@ -85,20 +84,21 @@ class Launch:
         self.job = job
         self.started = time.time()
         self.outcome = (protocol.SUCCEEDED, "")
-        self.failed_phase: Optional[str] = None
-        self.exit_code: Optional[int] = None
-        self.signal: Optional[str] = None
-        self.phases: List[Dict[str, Any]] = []
-        self.last_lines: List[str] = []
-        self.relay: Optional[Relay] = None
-        self.cancelled: Optional[str] = None  # why, once it is
+        self.failed_phase: str | None = None
+        self.exit_code: int | None = None
+        self.signal: str | None = None
+        self.phases: list[dict[str, Any]] = []
+        self.last_lines: list[str] = []
+        self.relay: Relay | None = None
+        self.cancelled: str | None = None  # why, once it is
         self.lease_seconds = 86400.0
         self._looked = self._beaten = 0.0
-        self._slot: Optional[int] = None
+        self._kill_at: float | None = None  # when a step that does not stop is killed
+        self._slot: int | None = None
 
     # -- the story ---------------------------------------------------------------------------------------------------
 
-    def run(self, secrets: Dict[str, str]) -> None:
+    def run(self, secrets: dict[str, str]) -> None:
         """Run the phases; the result is in :attr:`outcome`."""
         self._listen()
         self._reserve()
@@ -124,7 +124,7 @@ class Launch:
         if self.cancelled is not None:
             self.outcome = (protocol.CANCELLED, self.cancelled)
 
-    def _run_phase(self, phase: Dict[str, Any], variables: Dict[str, str]) -> None:
+    def _run_phase(self, phase: dict[str, Any], variables: dict[str, str]) -> None:
         relay = self._relay()
         events = protocol.EventWriter(self.job.events, "launcher")
         name = phase["name"]
@@ -143,9 +143,9 @@ class Launch:
             return
         self.failed_phase, self.exit_code, self.last_lines = name, code, relay.last_lines()
         self.signal = processes.signal_name(killed_by) if killed_by else None
-        reason = "the phase %r ended with exit code %d" % (name, code)
+        reason = f"the phase {name!r} ended with exit code {code}"
         if killed_by:
-            reason = "the phase %r was killed by %s" % (name, self.signal)
+            reason = f"the phase {name!r} was killed by {self.signal}"
             if killed_by == signal.SIGKILL:
                 reason += " (often the kernel, when memory runs out)"
         self.outcome = (protocol.FAILED, reason)
@@ -182,65 +182,49 @@ class Launch:
                     except OSError:
                         pass
                 final["last_lines"] = final["last_lines"][-5:] if attempt == 0 else []
-                sys.stderr.write("cannot write the final status: %s\n" % error)
+                sys.stderr.write(f"cannot write the final status: {error}\n")
         return False
 
     # -- a child and what it prints ----------------------------------------------------------------------------------
 
     def _run_child(self, argv: List[str], cwd: str, environment: Dict[str, str]) -> int:
-        """Run one process in a group of its own; return its wait status."""
-        out, err = os.pipe(), os.pipe()
-        child = os.fork()
-        if child == 0:
-            _become(argv, cwd, environment, out[1], err[1])
-        os.close(out[1])
-        os.close(err[1])
-        status = None
-        poll, streams = select.poll(), {out[0]: "stdout", err[0]: "stderr"}
-        for descriptor in (*streams, self._wakeup):
-            poll.register(descriptor, select.POLLIN)
-        stopping: Optional[float] = None  # when to use SIGKILL
-        until: Optional[float] = None  # after the child's end: until when to wait for the end of its output
-        while status is None or streams:
-            for descriptor, _ in poll.poll(50 if stopping or until else 250):
-                data = os.read(descriptor, 65536)
-                if descriptor == self._wakeup:
-                    continue
-                if data:
-                    self._relay().feed(streams[descriptor], data)
-                else:
-                    poll.unregister(descriptor)
-                    os.close(descriptor)
-                    del streams[descriptor]
-            self._relay().tick()
+        """Run one process, relay what it prints, and stop it when the job is cancelled; return its wait status."""
+        child, relay = Child(argv, cwd, environment, self._wakeup), self._relay()
+        self._kill_at = None
+        while not child.has_ended() or child.is_open():
+            for stream, data in child.read(50 if self._kill_at or child.status is not None else 250):
+                relay.feed(stream, data)
+            relay.tick()
             self._look()
-            now = time.monotonic()
-            if status is None:
-                pid, found = os.waitpid(child, os.WNOHANG)
-                if pid:
-                    status, until = found, now + 0.2
-                elif self.cancelled is not None and stopping is None:
-                    self._relay().say("stopping the step: %s" % self.cancelled)
-                    processes.signal_all([child, *processes.session_members(os.getpid())], signal.SIGTERM)
-                    stopping = now + GRACE_SECONDS
-                elif stopping is not None and now > stopping:
-                    self._relay().say("the step did not stop within %g s and is killed" % GRACE_SECONDS)
-                    processes.signal_all([child, *processes.session_members(os.getpid())], signal.SIGKILL)
-                    stopping = now + 1
-            elif streams and until is not None and now > until:
-                # A process that the step left behind holds its output open. It ends with the step.
-                if not self.stop_children(LEFTOVER_SECONDS) and now > until + 2 * LEFTOVER_SECONDS:
-                    break
-        for descriptor in streams:
-            os.close(descriptor)
+            if child.status is None:
+                self._stop_if_cancelled(child)
+            elif child.seconds_since_end() > LEFTOVER_SECONDS * 2:
+                break
+            elif child.seconds_since_end() > 0.2:
+                # What the step left behind holds its output open. It ends with the step.
+                self.stop_children(LEFTOVER_SECONDS)
+        child.close()
         self.stop_children(LEFTOVER_SECONDS)
-        return status or 0
+        return child.status or 0
 
-    def stop_children(self, grace: float) -> List[int]:
+    def _stop_if_cancelled(self, child: Child) -> None:
+        if self.cancelled is None:
+            return
+        now = time.monotonic()
+        if self._kill_at is None:
+            self._relay().say(f"stopping the step: {self.cancelled}")
+            processes.signal_all([child.pid, *processes.session_members(os.getpid())], signal.SIGTERM)
+            self._kill_at = now + GRACE_SECONDS
+        elif now > self._kill_at:
+            self._relay().say(f"the step did not stop within {GRACE_SECONDS:g} s and is killed")
+            processes.signal_all([child.pid, *processes.session_members(os.getpid())], signal.SIGKILL)
+            self._kill_at = now + 1.0
+
+    def stop_children(self, grace: float) -> list[int]:
         """End everything in our session but ourselves, first with SIGTERM; return the pids there were."""
         left = processes.session_members(os.getpid())
         if left and self.relay is not None and grace:
-            self.relay.say("ending %d process(es) that the step left running" % len(left))
+            self.relay.say(f"ending {len(left)} process(es) that the step left running")
         processes.signal_all(left, signal.SIGTERM)
         deadline = time.monotonic() + grace
         while processes.session_members(os.getpid()):
@@ -264,9 +248,9 @@ class Launch:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if self.cancelled is None:
-            self.cancelled = self._request() or "the launcher received %s" % processes.signal_name(number)
+            self.cancelled = self._request() or f"the launcher received {processes.signal_name(number)}"
 
-    def _request(self) -> Optional[str]:
+    def _request(self) -> str | None:
         try:
             return str(protocol.read_json(self.job.cancel).get("reason") or "cancelled")
         except FileNotFoundError:
@@ -287,9 +271,8 @@ class Launch:
             except OSError:
                 age = time.time() - self.started
             if age > self.lease_seconds:
-                self.cancelled = "nobody has asked about the job for %d s (its lease is %g s)" % (
-                    age,
-                    self.lease_seconds,
+                self.cancelled = (
+                    f"nobody has asked about the job for {age:.0f} s (its lease is {self.lease_seconds:g} s)"
                 )
         if now - self._beaten >= HEARTBEAT_SECONDS:
             self._beaten = now
@@ -302,7 +285,7 @@ class Launch:
 
     # -- slots, disk, events -----------------------------------------------------------------------------------------
 
-    def _wait_for_slot(self, slots: Optional[Dict[str, Any]]) -> None:
+    def _wait_for_slot(self, slots: dict[str, Any] | None) -> None:
         """Take one of the target's slots. The kernel gives it back when we end, however we end."""
         if not slots:
             return
@@ -310,7 +293,7 @@ class Launch:
         os.makedirs(slots["directory"], exist_ok=True)
         while self.cancelled is None:
             for number in range(count):
-                path = os.path.join(slots["directory"], "slot-%04d" % number)
+                path = os.path.join(slots["directory"], f"slot-{number:04d}")
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -320,12 +303,12 @@ class Launch:
                 self._slot = descriptor
                 if waiting:
                     _remove(self.job.queued)
-                    self._relay().say("slot %d of %d is free: starting" % (number + 1, count))
+                    self._relay().say(f"slot {number + 1} of {count} is free: starting")
                 return
             if not waiting:
                 waiting = True
                 protocol.write_bytes(self.job.queued, b"")
-                self._relay().say("waiting: all %d node(s) of the compute target are busy" % count)
+                self._relay().say(f"waiting: all {count} node(s) of the compute target are busy")
             time.sleep(SLOT_SECONDS)
             self._look()
 
@@ -346,27 +329,6 @@ class Launch:
         if self.relay is None:
             raise RuntimeError("no relay yet")
         return self.relay
-
-
-def _become(argv: List[str], cwd: str, environment: Dict[str, str], out: int, err: int) -> None:
-    """In the child: become the phase's program. Never returns."""
-    code = 126
-    try:
-        os.setpgid(0, 0)
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_DFL)
-        null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (out, 1), (err, 2)):
-            os.dup2(source, target)
-        os.chdir(cwd)
-        os.execvpe(argv[0], argv, environment)
-    except OSError as error:
-        code = 127 if error.errno == errno.ENOENT else 126
-        subject = cwd if error.filename == cwd else argv[0]
-        os.write(2, ("stepwell: cannot start %s: %s\n" % (subject, error.strerror)).encode("utf-8", "replace"))
-    finally:
-        os._exit(code)
 
 
 def _remove(path: str) -> None:

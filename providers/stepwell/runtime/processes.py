@@ -1,6 +1,6 @@
 """Which process is meant: identities that survive the reuse of a pid, and the members of a session.
 
-The launcher is the leader of a session of its own; all that a step starts is in that session unless it leaves on purpose.
+The launcher is the leader of a session of its own; what a step starts is in that session unless it leaves on purpose.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any
 
 
 def here() -> str:
@@ -23,16 +23,16 @@ def here() -> str:
         return os.uname().nodename
 
 
-def _stat(pid: int) -> Optional[List[str]]:
+def _stat(pid: int) -> list[str] | None:
     try:
-        with open("/proc/%d/stat" % pid, "rb") as file:
+        with open(f"/proc/{pid}/stat", "rb") as file:
             # The command's name comes second, in parentheses, and may hold anything: cut behind the last one.
             return file.read().decode("utf-8", "replace").rpartition(")")[2].split()
     except (OSError, ValueError):
         return None
 
 
-def identity() -> Dict[str, Any]:
+def identity() -> dict[str, Any]:
     """Return what tells this process from every other one, as plain JSON."""
     fields = _stat(os.getpid())
     return {
@@ -44,7 +44,7 @@ def identity() -> Dict[str, Any]:
     }
 
 
-def is_alive(process: Dict[str, Any]) -> Optional[bool]:
+def is_alive(process: dict[str, Any]) -> bool | None:
     """Return whether the process of that :func:`identity` runs; None if this machine cannot know."""
     if process.get("where") != here():
         return None
@@ -61,7 +61,7 @@ def is_alive(process: Dict[str, Any]) -> Optional[bool]:
     return fields is not None and fields[0] not in "ZX" and fields[19] == process["start_time"]
 
 
-def session_members(session: int) -> List[int]:
+def session_members(session: int) -> list[int]:
     """Return the pids of the living processes in *session*, without its leader."""
     members = []
     try:
@@ -76,7 +76,7 @@ def session_members(session: int) -> List[int]:
     return members
 
 
-def signal_all(pids: List[int], number: int) -> None:
+def signal_all(pids: list[int], number: int) -> None:
     """Send a signal to each process that is still there."""
     for pid in pids:
         try:
@@ -85,12 +85,12 @@ def signal_all(pids: List[int], number: int) -> None:
             pass
 
 
-def kill_session_of(process: Dict[str, Any]) -> List[int]:
+def kill_session_of(process: dict[str, Any]) -> list[int]:
     """Kill what a dead session leader left behind and return the pids.
 
     Nothing happens when the leader's pid now belongs to another process: then the session is another one, too.
     """
-    if process.get("where") != here() or _stat(int(process["pid"])) and not _is_zombie(int(process["pid"])):
+    if process.get("where") != here() or not _is_gone(int(process["pid"])):
         return []
     killed = []
     for _ in range(20):  # a member may fork while we look
@@ -102,7 +102,7 @@ def kill_session_of(process: Dict[str, Any]) -> List[int]:
     return killed
 
 
-def _is_zombie(pid: int) -> bool:
+def _is_gone(pid: int) -> bool:
     fields = _stat(pid)
     return fields is None or fields[0] in "ZX"
 
@@ -112,4 +112,4 @@ def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        return "signal %d" % number
+        return f"signal {number}"

@@ -13,7 +13,7 @@ import time
 TYPE_CHECKING = False  # typing itself would cost the launcher some milliseconds
 if TYPE_CHECKING:
     import threading
-    from typing import Any, Dict, List, Optional, Union
+    from typing import Any
 
 #: Version of the job directory's layout, in ``job.json``.
 FORMAT = 1
@@ -30,7 +30,7 @@ class JobDirectory:
     :param path: the job directory on this machine.
     """
 
-    def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self.document = self.below("job.json")
         self.secrets = self.below("secrets.json")
@@ -72,7 +72,7 @@ def read_json(path: str) -> Any:
 
 
 def _write_aside(path: str, data: bytes, mode: int) -> str:
-    aside = "%s.%d-%d.tmp" % (path, os.getpid(), time.perf_counter_ns())
+    aside = f"{path}.{os.getpid()}-{time.perf_counter_ns()}.tmp"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -118,10 +118,10 @@ def create_json(path: str, obj: Any, mode: int = 0o644) -> None:
     create_bytes(path, to_bytes(obj), mode)
 
 
-def final_document(status: str, reason: str, **more: Any) -> Dict[str, Any]:
+def final_document(status: str, reason: str, **more: Any) -> dict[str, Any]:
     """Return the content of ``final.json`` with every key in place, for those who have little to say."""
     now = time.time()
-    document: Dict[str, Any] = {
+    document: dict[str, Any] = {
         "status": status, "reason": reason, "phase": None, "exit_code": None, "signal": None,
         "started": None, "ended": now, "last_lines": [], "phases": [],
     }  # fmt: skip
@@ -133,7 +133,7 @@ class EventWriter:
     """Writes events (metrics, tags, phases, …) as numbered segments; a segment is never changed once it has its name.
 
     Events are kept for at most half a second or 200 events; :meth:`flush` writes them at once. Safe in threads, and in
-    processes that were forked (a child starts with an empty buffer: what the parent had not written stays the parent's).
+    forked processes: a child starts with an empty buffer, what the parent had not written stays the parent's.
 
     :param directory: the ``events`` directory (made when missing).
     :param writer: who writes: "launcher", "step" or "gate".
@@ -150,8 +150,8 @@ class EventWriter:
 
         self._process = os.getpid()
         self._lock = threading.RLock()
-        self._buffer: List[bytes] = []
-        self._timer: Optional[threading.Timer] = None
+        self._buffer: list[bytes] = []
+        self._timer: threading.Timer | None = None
 
     def add(self, kind: str, **fields: Any) -> None:
         """Note an event; *fields* must be JSON."""
@@ -191,7 +191,7 @@ class EventWriter:
     def _segment(self, data: bytes) -> None:
         os.makedirs(self._directory, exist_ok=True)
         while True:
-            path = os.path.join(self._directory, "%s-%06d.jsonl" % (self._writer, self._next))
+            path = os.path.join(self._directory, f"{self._writer}-{self._next:06d}.jsonl")
             self._next += 1
             if os.path.exists(path):  # another process of the same step: its segments and ours interleave
                 continue
@@ -201,12 +201,12 @@ class EventWriter:
                 continue
 
 
-def read_events(directory: str) -> List[Dict[str, Any]]:
+def read_events(directory: str) -> list[dict[str, Any]]:
     """Return all events written so far, in the order of their times.
 
     A line that is not a JSON object (a step may write what it likes) becomes ``{"kind": "unreadable", "segment": …}``.
     """
-    events: List[Dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     try:
         segments = sorted(name for name in os.listdir(directory) if name.endswith(".jsonl"))
     except FileNotFoundError:
@@ -226,7 +226,7 @@ def read_events(directory: str) -> List[Dict[str, Any]]:
     return events
 
 
-def read_final(directory: str) -> Optional[Dict[str, Any]]:
+def read_final(directory: str) -> dict[str, Any] | None:
     """Return the final status that stands in the ``events`` *directory*, or None while there is none."""
     try:
         final = read_json(os.path.join(directory, "final.json"))

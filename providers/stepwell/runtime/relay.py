@@ -1,7 +1,7 @@
 """What a step prints: masked, and written to its logs as it comes.
 
-A disk that is full must neither stop the step nor cost the job its final status: the log then ends early, and says so in
-:attr:`Relay.problem`.
+A disk that is full must neither stop the step nor cost the job its final status: the log then ends early, and
+:attr:`Relay.problem` says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Dict, Iterable, List, Optional
+    from typing import Iterable
 
 MASK = b"***"
 MIN_SECRET = 4
@@ -22,7 +22,7 @@ PARTIAL_SECONDS = 0.25
 LONGEST_LINE = 1 << 16
 
 
-def variants(secrets: Iterable[str]) -> List[bytes]:
+def variants(secrets: Iterable[str]) -> list[bytes]:
     """Return the byte strings to mask, longest first: each value, as JSON and as URL text, and the lines of a long one.
 
     Values of fewer than four characters are left out: masking them would tear up the log and hide nothing.
@@ -42,7 +42,7 @@ def variants(secrets: Iterable[str]) -> List[bytes]:
 class Masker:
     """Replaces secrets in a stream of bytes, also where one is cut by the border between two pieces."""
 
-    def __init__(self, secrets: List[bytes]) -> None:
+    def __init__(self, secrets: list[bytes]) -> None:
         self._secrets = secrets
         self._held = b""
 
@@ -74,7 +74,7 @@ class Masker:
 
 
 class _Stream:
-    def __init__(self, secrets: List[bytes], copy: Optional[int]) -> None:
+    def __init__(self, secrets: list[bytes], copy: int | None) -> None:
         self.masker = Masker(secrets)
         self.copy = copy
         self.line = b""
@@ -90,9 +90,9 @@ class Relay:
     :param last: how many of the last lines to keep for the final status.
     """
 
-    def __init__(self, log: str, copies: Dict[str, str], secrets: List[bytes], last: int) -> None:
-        self.problem: Optional[str] = None
-        self.last: Deque[str] = deque(maxlen=max(1, last))
+    def __init__(self, log: str, copies: dict[str, str], secrets: list[bytes], last: int) -> None:
+        self.problem: str | None = None
+        self.last: deque[str] = deque(maxlen=max(1, last))
         self._secrets = secrets
         self._log = self._open(log)
         self._streams = {name: _Stream(secrets, self._open(path)) for name, path in copies.items()}
@@ -105,7 +105,7 @@ class Relay:
     def say(self, text: str) -> None:
         """Write a line of our own to the common log."""
         masker = Masker(self._secrets)
-        line = masker.feed(("stepwell: %s\n" % text).encode("utf-8", "replace")) + masker.end()
+        line = masker.feed((f"stepwell: {text}\n").encode("utf-8", "replace")) + masker.end()
         self._write(self._log, line)
 
     def tick(self) -> None:
@@ -124,7 +124,7 @@ class Relay:
                 self._common(state.line + b"\n")
                 state.line = b""
 
-    def last_lines(self) -> List[str]:
+    def last_lines(self) -> list[str]:
         """Return the last lines that the step printed, without their ends."""
         return list(self.last)
 
@@ -148,7 +148,7 @@ class Relay:
             text = line.decode("utf-8", "replace")
             self.last.append(text if len(text) <= 2000 else text[:2000] + "…")
 
-    def _open(self, path: str) -> Optional[int]:
+    def _open(self, path: str) -> int | None:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -156,7 +156,7 @@ class Relay:
             self._lost(error)
             return None
 
-    def _write(self, descriptor: Optional[int], data: bytes) -> None:
+    def _write(self, descriptor: int | None, data: bytes) -> None:
         if descriptor is None:
             return
         view = memoryview(data)

@@ -55,7 +55,8 @@ class LocalTarget(JobDirectoryTarget):
             if not os.access(self.root, os.W_OK):
                 problems.append(f"{self.root} is not writable")
             elif facts["disk_free_bytes"] < LEAST_DISK:
-                problems.append(f"{self.root} has {facts['disk_free_bytes'] >> 20} MB free, {LEAST_DISK >> 20} are needed")
+                free = facts["disk_free_bytes"] >> 20
+                problems.append(f"{self.root} has {free} MB free, {LEAST_DISK >> 20} are needed")
         except OSError as error:
             problems.append(f"{self.root} cannot be made: {error.strerror}")
         return Report(time.time(), facts, tuple(problems))
@@ -114,7 +115,7 @@ def base_variables(environment: EnvironmentRef, layout: Layout) -> dict[str, str
         "PYTHONUNBUFFERED": "1",  # lines appear when they are printed
         "PATH": os.pathsep.join(path),
     }
-    if environment.root is not None:
+    if environment.root is not None and not environment.user_managed:
         found["VIRTUAL_ENV"] = environment.root
     return {**found, **environment.variables}
 
