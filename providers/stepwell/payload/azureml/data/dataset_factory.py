@@ -1,0 +1,148 @@
+"""How scripts define datasets: ``Dataset.Tabular.from_…`` and ``Dataset.File.from_files``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, Optional
+
+from stepwell.runtime import definition as definitions
+from stepwell.runtime.errors import UserErrorException
+
+from ._dataset import FileDataset, TabularDataset
+
+
+class PromoteHeadersBehavior:
+    """What the header option can be."""
+
+    NO_HEADERS, ONLY_FIRST_FILE_HAS_HEADERS, COMBINE_ALL_FILES_HEADERS, ALL_FILES_HAVE_SAME_HEADERS = definitions.HEADERS
+
+
+class DataType:
+    """Column types for ``set_column_types``."""
+
+    @staticmethod
+    def to_string() -> Dict[str, Any]:
+        """Text."""
+        return {"type": "string"}
+
+    @staticmethod
+    def to_long() -> Dict[str, Any]:
+        """Whole numbers."""
+        return {"type": "long"}
+
+    @staticmethod
+    def to_float(decimal_mark: str = ".") -> Dict[str, Any]:
+        """Numbers."""
+        return {"type": "float", "decimal_mark": decimal_mark}
+
+    @staticmethod
+    def to_bool() -> Dict[str, Any]:
+        """True and false."""
+        return {"type": "bool"}
+
+    @staticmethod
+    def to_datetime(formats: Any = None) -> Dict[str, Any]:
+        """Dates and times, in ``strptime`` *formats* (ISO 8601 by default)."""
+        return {"type": "datetime", "formats": [formats] if isinstance(formats, str) else formats}
+
+
+def _paths(path: Any) -> List[Dict[str, str]]:
+    result = []
+    for one in path if isinstance(path, list) else [path]:
+        if isinstance(one, tuple) and len(one) == 2 and hasattr(one[0], "name"):
+            result.append({"datastore": one[0].name, "path": str(one[1])})
+        elif isinstance(one, (str, os.PathLike)):
+            text = os.fspath(one)
+            result.append({"url": text if "://" in text else "file://" + os.path.abspath(text)})
+        else:
+            raise UserErrorException(f"{one!r} is not a path", allowed=["a URL or local path", "(datastore, 'path')"])
+    return result
+
+
+def _header(header: Any) -> str:
+    if isinstance(header, bool):
+        names = PromoteHeadersBehavior
+        return names.ALL_FILES_HAVE_SAME_HEADERS if header else names.NO_HEADERS
+    return str(header)
+
+
+class TabularDatasetFactory:
+    """Makes tabular datasets."""
+
+    @staticmethod
+    def from_delimited_files(
+        path: Any,
+        validate: bool = True,
+        include_path: bool = False,
+        infer_column_types: Any = True,
+        set_column_types: Optional[Dict[str, Any]] = None,
+        separator: str = ",",
+        header: Any = True,
+        partition_format: Optional[str] = None,
+        support_multi_line: bool = False,
+        empty_as_string: bool = False,
+        encoding: str = "utf8",
+    ) -> TabularDataset:
+        """Define a dataset of delimited files (lazily: *validate* has no effect inside a step)."""
+        options = dict(
+            include_path=include_path, infer_column_types=infer_column_types, set_column_types=set_column_types,
+            separator=separator, header=_header(header), partition_format=partition_format,
+            support_multi_line=support_multi_line, empty_as_string=empty_as_string, encoding=encoding,
+        )  # fmt: skip
+        return TabularDataset(definitions.make("tabular", "delimited", _paths(path), options))
+
+    @staticmethod
+    def from_parquet_files(
+        path: Any,
+        validate: bool = True,
+        include_path: bool = False,
+        set_column_types: Optional[Dict[str, Any]] = None,
+        partition_format: Optional[str] = None,
+    ) -> TabularDataset:
+        """Define a dataset of parquet files."""
+        options = dict(include_path=include_path, set_column_types=set_column_types, partition_format=partition_format)
+        return TabularDataset(definitions.make("tabular", "parquet", _paths(path), options))
+
+    @staticmethod
+    def from_json_lines_files(
+        path: Any,
+        validate: bool = True,
+        include_path: bool = False,
+        set_column_types: Optional[Dict[str, Any]] = None,
+        partition_format: Optional[str] = None,
+        invalid_lines: str = "error",
+        encoding: str = "utf8",
+    ) -> TabularDataset:
+        """Define a dataset of JSON lines files."""
+        options = dict(
+            include_path=include_path, set_column_types=set_column_types, partition_format=partition_format,
+            invalid_lines=invalid_lines, encoding=encoding,
+        )  # fmt: skip
+        return TabularDataset(definitions.make("tabular", "json_lines", _paths(path), options))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("from_sql_query", "register_pandas_dataframe", "register_spark_dataframe", "register_dask_dataframe"):
+            raise UserErrorException(
+                f"Dataset.Tabular.{name} is not built yet inside a step",
+                hint="Write the data to an OutputFileDatasetConfig(...).register_on_complete(name) of the operator",
+            )
+        raise AttributeError(name)
+
+
+class FileDatasetFactory:
+    """Makes file datasets."""
+
+    @staticmethod
+    def from_files(
+        path: Any, validate: bool = True, partition_format: Optional[str] = None, is_file: bool = False
+    ) -> FileDataset:
+        """Define a dataset of files."""
+        return FileDataset(definitions.make("file", None, _paths(path), {"partition_format": partition_format}))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "upload_directory":
+            raise UserErrorException(
+                "Dataset.File.upload_directory is not built yet inside a step",
+                hint="Write the files to an OutputFileDatasetConfig(...).register_on_complete(name) of the operator",
+            )
+        raise AttributeError(name)

@@ -1,0 +1,5 @@
+"""``azureml.data.tabular_dataset``."""
+
+from ._dataset import TabularDataset
+
+__all__ = ["TabularDataset"]

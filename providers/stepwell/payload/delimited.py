@@ -1,0 +1,214 @@
+"""Delimited files: what both engines share (headers, encodings, first rows), and where a ragged row stands."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import itertools
+import lzma
+import sys
+from typing import IO, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from stepwell.payload.column_types import INFERENCE_ROWS
+from stepwell.payload.errors import RaggedRowError, ReadError
+from stepwell.runtime.definition import HEADERS, OPTIONS
+
+NO_HEADERS, ONLY_FIRST, COMBINE, SAME = HEADERS
+#: v1's names of encodings → Python's.
+ENCODINGS = {
+    "utf8": "utf-8",
+    "utf8bom": "utf-8-sig",
+    "iso88591": "iso-8859-1",
+    "latin1": "iso-8859-1",
+    "ascii": "ascii",
+    "utf16": "utf-16",
+    "utf32": "utf-32",
+    "windows1252": "cp1252",
+}
+_OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+
+
+def complete(options: Mapping[str, Any], format: str = "delimited") -> Dict[str, Any]:
+    """Return *options* with the defaults of the format filled in and the forms that v1 also takes made one.
+
+    :raises ReadError: an option's value cannot be honoured.
+    """
+    full = {**OPTIONS[format], **options}
+    if "header" in full:
+        header = full["header"]
+        if isinstance(header, bool):
+            header = SAME if header else NO_HEADERS
+        if header not in HEADERS:
+            raise ReadError(f"{full['header']!r} is not a header behaviour", allowed=HEADERS)
+        full["header"] = header
+    if "separator" in full and (not isinstance(full["separator"], str) or len(full["separator"]) != 1):
+        raise ReadError(f"The separator {full['separator']!r} is not one character", hint=r"Write for example ',' or '\t'")
+    if "encoding" in full:
+        name = str(full["encoding"]).lower().replace("-", "").replace("_", "")
+        if name not in ENCODINGS:
+            raise ReadError(f"{full['encoding']!r} is not an encoding", allowed=ENCODINGS)
+        full["encoding"] = name
+    return full
+
+
+def open_bytes(path: str) -> IO[bytes]:
+    """Open a local file for reading, decompressed by its suffix."""
+    for suffix, opener in _OPENERS.items():
+        if path.endswith(suffix):
+            return opener(path, "rb")  # type: ignore[operator, no-any-return]
+    return open(path, "rb")
+
+
+def open_text(path: str, options: Mapping[str, Any]) -> IO[str]:
+    """Open a local file as text in the definition's encoding, line ends untouched; a byte order mark is not data."""
+    encoding = ENCODINGS[options["encoding"]]
+    return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+
+
+def records(lines: Iterable[str], options: Mapping[str, Any]) -> "Iterator[Tuple[int, List[str]]]":
+    """Yield (line number where it starts, fields) of each record; blank lines are no records."""
+    reader = csv.reader(lines, delimiter=options["separator"], doublequote=True, strict=False)
+    line = 1
+    for fields in reader:
+        if fields:
+            yield line, fields
+        line = reader.line_num + 1
+
+
+def first_records(path: str, options: Mapping[str, Any], count: int) -> List[Tuple[int, List[str]]]:
+    """Return the first *count* records of a local file.
+
+    :raises ReadError: its bytes are not text in the definition's encoding.
+    """
+    try:
+        with open_text(path, options) as lines:
+            return list(itertools.islice(records(lines, options), count))
+    except UnicodeError as error:
+        raise encoding_error(path, options, error) from error
+
+
+def encoding_error(path: str, options: Mapping[str, Any], error: UnicodeError) -> ReadError:
+    """Return the error for a file that is not in the encoding that the definition gives."""
+    return ReadError(
+        f"The file {path!r} is not {options['encoding']} ({error})",
+        allowed=ENCODINGS,
+        hint="Give the right encoding= to from_delimited_files",
+    )
+
+
+def column_names(fields: Sequence[Optional[str]], has_header: bool) -> List[str]:
+    """Return names for columns, each once: from the header, else ``Column1`` … as v1 calls them."""
+    names: List[str] = []
+    for index, field in enumerate(fields):
+        name = (field or "") if has_header else ""
+        name = name or f"Column{index + 1}"
+        unique, number = name, 1
+        while unique in names:
+            unique, number = f"{name}_{number}", number + 1
+        names.append(unique)
+    return names
+
+
+class Head:
+    """What the beginning of a set of files says: columns, and the first rows as text.
+
+    :param firsts: the first records of each file, for as many files as were looked at (those after it are not needed).
+    """
+
+    def __init__(self, files: Sequence[str], firsts: Sequence[List[Tuple[int, List[str]]]], options: Mapping[str, Any]):
+        header = options["header"]
+        self.columns: List[str] = []
+        #: Columns of each file, where they differ by file.
+        self.by_file: List[List[str]] = []
+        self.rows: List[List[Optional[str]]] = []
+        for index, (file, found) in enumerate(zip(files, firsts)):
+            has_header = header in (SAME, COMBINE) or (header == ONLY_FIRST and index == 0)
+            if not found:
+                self.by_file.append([])
+                continue
+            if has_header or not self.columns:
+                columns = column_names(found[0][1], has_header)
+            else:
+                columns = self.columns
+            if has_header and header == SAME and self.columns and columns != self.columns:
+                raise ReadError(
+                    f"The header of {file!r} ({', '.join(columns)}) differs from that of {files[0]!r} "
+                    f"({', '.join(self.columns)})",
+                    hint="Use header=PromoteHeadersBehavior.COMBINE_ALL_FILES_HEADERS, or read them as two datasets",
+                )
+            self.by_file.append(columns)
+            self.columns += [c for c in columns if c not in self.columns] if self.columns else columns
+            for line, fields in found[1:] if has_header else found:
+                if len(fields) != len(columns):
+                    raise ragged(file, line, len(fields), len(columns))
+                if len(self.rows) < INFERENCE_ROWS:
+                    row = dict(zip(columns, fields))
+                    self.rows.append([row.get(c) or None for c in self.columns])
+        for row_ in self.rows:
+            row_.extend([None] * (len(self.columns) - len(row_)))
+
+
+def local_head(paths: Sequence[str], options: Mapping[str, Any]) -> Head:
+    """Return the :class:`Head` of local files.
+
+    :raises ReadError: headers that ought to be the same differ, or a file is not in the encoding.
+    :raises RaggedRowError: one of the first rows has too many or too few fields.
+    """
+    firsts, rows = [], 0
+    for path in paths:
+        # Once enough rows are seen, only the headers of further files matter.
+        found = first_records(path, options, INFERENCE_ROWS + 1 if rows < INFERENCE_ROWS else 1)
+        rows += len(found)
+        firsts.append(found)
+    return Head(paths, firsts, options)
+
+
+def ragged(file: str, line: int, got: int, expected: int) -> RaggedRowError:
+    """Return the error for a row with a wrong number of fields."""
+    return RaggedRowError(
+        f"{file!r} line {line} has {got} fields where {expected} are expected",
+        hint="Correct the row, quote fields that hold the separator, or give the right separator=",
+    )
+
+
+def find_ragged(file: str, lines: Iterable[str], options: Mapping[str, Any], expected: int) -> Optional[RaggedRowError]:
+    """Return the error for the first ragged row among *lines*, or ``None`` when every row has *expected* fields."""
+    for line, fields in records(lines, options):
+        if len(fields) != expected:
+            return ragged(file, line, len(fields), expected)
+    return None
+
+
+def check_short_rows(path: str, options: Mapping[str, Any], expected: int) -> None:
+    """Raise if a row of a local file has too few fields; pandas would quietly fill them up.
+
+    Counting separators settles it for a file without quotes, at the speed of the disk; else every record is looked at.
+
+    :raises RaggedRowError: a row has too few fields.
+    """
+    if options["encoding"] not in ("utf16", "utf32") and _separators_add_up(path, options["separator"], expected):
+        return
+    with open_text(path, options) as lines:
+        error = find_ragged(path, lines, options, expected)
+    if error:
+        raise error
+
+
+def _separators_add_up(path: str, separator: str, expected: int) -> bool:
+    mark = separator.encode("utf-8")
+    separators = lines = 0
+    last = b"\n"
+    with open_bytes(path) as file:
+        while True:
+            block = file.read(1 << 22)
+            if not block:
+                break
+            if b'"' in block or b"\r" in block or b"\n\n" in last + block:
+                return False
+            separators += block.count(mark)
+            lines += block.count(b"\n")
+            last = block[-1:]
+    return separators == (lines + (last != b"\n")) * (expected - 1)

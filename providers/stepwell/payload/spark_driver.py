@@ -1,0 +1,113 @@
+"""Runs a step's script and then its gates in one Spark application: ``spark-submit … spark_driver.py <job dir>``.
+
+The script runs as ``__main__`` with the arguments and the first entry of ``sys.path`` that it would have had by itself, and
+its exit code is the application's. The gates use the session that it leaves behind: a second application would cost a good
+part of a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+# Run as a file, this folder stands first on the path, and our module names would shadow the author's.
+sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != _HERE]
+_ROOT = os.path.dirname(os.path.dirname(_HERE))
+if _ROOT not in sys.path:
+    sys.path.append(_ROOT)
+
+import traceback  # noqa: E402
+import types  # noqa: E402
+from typing import Any, List, Optional  # noqa: E402
+
+from stepwell.payload.context import JOB_DIR, JobContext  # noqa: E402
+
+
+def run_script(script: str, arguments: List[str]) -> int:
+    """Run *script* in this process as ``__main__`` and return its exit code; a traceback goes to stderr as Python's own would.
+
+    :param script: absolute path of the script.
+    :param arguments: what follows it in ``sys.argv``.
+    """
+    module = types.ModuleType("__main__")
+    module.__dict__.update(__file__=script, __builtins__=__builtins__, __cached__=None)
+    sys.argv = [script, *arguments]
+    sys.path.insert(0, os.path.dirname(script))
+    # Stays in place: what the script pickles by name, or starts as a process, looks for it here.
+    sys.modules["__main__"] = module
+    try:
+        with open(script, "rb") as file:
+            code = compile(file.read(), script, "exec")
+        exec(code, module.__dict__)
+    except SystemExit as stop:
+        return exit_code(stop)
+    except BaseException as error:
+        _print_error(error)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def exit_code(stop: SystemExit) -> int:
+    """Return the exit code that Python would give for *stop*, after printing its message if it has one."""
+    if stop.code is None:
+        return 0
+    if isinstance(stop.code, int):
+        return stop.code & 0xFF
+    print(stop.code, file=sys.stderr)
+    return 1
+
+
+def _print_error(error: BaseException) -> None:
+    """Print the traceback without our own frames, and for a file that Spark could not read what is wrong with it."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == os.path.abspath(__file__):
+        frames = frames.tb_next
+    traceback.print_exception(type(error), error, frames)
+    try:
+        from stepwell.payload.spark_reading import explain
+
+        reason = explain(error, live_session())
+    except Exception:  # an explanation that fails must not replace the script's own error
+        return
+    if reason is not None:
+        print(f"\n{type(reason).__name__}: {reason}", file=sys.stderr)
+
+
+def live_session() -> Optional[Any]:
+    """Return the Spark session that the script left behind, or ``None`` if there is none or it was stopped."""
+    if "pyspark" not in sys.modules:
+        return None
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession() or SparkSession._instantiatedSession
+    if session is None or SparkContext._active_spark_context is None or session.sparkContext._jsc is None:
+        return None
+    return session if session.sparkContext is SparkContext._active_spark_context else None
+
+
+def main(arguments: List[str]) -> int:
+    """Run the job in the directory given; return the exit code of the application."""
+    if len(arguments) != 1:
+        print("usage: spark_driver.py <job directory>", file=sys.stderr)
+        return 2
+    os.environ[JOB_DIR] = os.path.abspath(arguments[0])
+    job = JobContext(arguments[0])
+    main_script = job.document["main"]
+    code = run_script(main_script["script"], [str(a) for a in main_script.get("arguments") or []])
+    if code == 0 and job.gates:
+        from stepwell.payload.gate import run_gates
+
+        code = run_gates(job.directory, spark=live_session)
+    session = live_session()
+    if session is not None and code == 0:
+        session.stop()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
