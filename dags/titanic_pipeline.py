@@ -13,12 +13,16 @@ from pathlib import Path
 from airflow.sdk import dag, task
 
 from stepwell import (
+    AmlCompute,
+    ComputeTarget,
     CondaDependencies,
     Dataset,
     Environment,
     HDFSOutputDatasetConfig,
+    LinkedService,
     OutputFileDatasetConfig,
     SynapseCompute,
+    SynapseWorkspaceLinkedServiceConfiguration,
     Workspace,
 )
 from stepwell.operators import AttachComputeTargetOperator, PythonScriptStepOperator, SynapseSparkStepOperator
@@ -43,6 +47,12 @@ training = Environment(name="titanic-train")
 training.python.conda_dependencies = CondaDependencies(INCLUDE / "train" / "conda_dependencies.yml")
 
 
+def spark_pool():
+    """Say which pool to attach; called when the task runs, because it looks the linked service up."""
+    linked_service = LinkedService.get(ws, "synapselink1")
+    return SynapseCompute.attach_configuration(linked_service=linked_service, type="SynapseSpark", pool_name="spark01")
+
+
 @dag(schedule=None, catchup=False, tags=["stepwell", "example"], doc_md=__doc__)
 def titanic_pipeline():
     @task
@@ -53,26 +63,18 @@ def titanic_pipeline():
 
     @task
     def link() -> str:
-        """Link the Spark that ``spark_default`` names, or the local one."""
-        from stepwell import LinkedService, SynapseWorkspaceLinkedServiceConfiguration
-
+        """Link a Spark service, unless it is linked already: here Spark on this machine."""
         if "synapselink1" not in [service.name for service in LinkedService.list(ws)]:
             LinkedService.register(ws, "synapselink1", SynapseWorkspaceLinkedServiceConfiguration(name="synapselink1"))
         return "synapselink1"
 
     attach = AttachComputeTargetOperator(
-        task_id="attach-spark",
-        name="link1-spark01",
-        attach_configuration=SynapseCompute.attach_configuration(
-            linked_service="synapselink1", type="SynapseSpark", pool_name="spark01"
-        ),
+        task_id="attach-spark", name="link1-spark01", attach_configuration=spark_pool
     )
 
     @task
     def cpu_cluster() -> str:
         """Find the training cluster, or create it."""
-        from stepwell import AmlCompute, ComputeTarget
-
         if "cpucluster" in ws.compute_targets:
             cluster = ComputeTarget(workspace=ws, name="cpucluster")
             print("Found existing cluster, use it.")

@@ -20,7 +20,8 @@ class AttachComputeTargetOperator(BaseOperator):
     A target of that name with the same configuration is left as it is, but for a new probe.
 
     :param name: the target's name in the workspace.
-    :param attach_configuration: what ``SynapseCompute.attach_configuration(…)`` and its like return.
+    :param attach_configuration: what ``SynapseCompute.attach_configuration(…)`` and its like return; or a function
+        without parameters that returns it, called when the task runs: to look up a linked service, for instance.
     :param workspace: the ``Workspace`` or its name; default: the default workspace.
     :returns: name, kind and the dated report of the probe.
     """
@@ -40,7 +41,9 @@ class AttachComputeTargetOperator(BaseOperator):
         from stepwell.workspace import Workspace
 
         try:
-            target = ComputeTarget.attach(Workspace(self.workspace or "default"), self.target_name, self.attach_configuration)
+            wanted = self.attach_configuration
+            configuration = wanted() if callable(wanted) else wanted
+            target = ComputeTarget.attach(Workspace(self.workspace or "default"), self.target_name, configuration)
             target.wait_for_completion(show_output=True)
         except (UserErrorException, ComputeTargetException) as error:
             raise AirflowFailException(str(error)) from error

@@ -20,6 +20,7 @@ from stepwell.compute import portal
 from stepwell.compute.contract import EnvironmentRef, Handle, Job, Outcome, Target
 from stepwell.compute.resolve import target_for
 from stepwell.environment import gates_specification, merge, spark_packages
+from stepwell.environment.uv import stop_builds
 from stepwell.errors import ActivityFailedException, GateFailedException, UserErrorException
 from stepwell.step import job, publish, state
 from stepwell.step.record import RunRecord
@@ -105,6 +106,7 @@ class Life:
     def cancel(self) -> None:
         """Stop the job on its target, if it is still this try's; may be called from a signal handler."""
         self._cancelled = True
+        stop_builds()
         current = getattr(self, "state", None)
         if current is not None and current.handle is not None:
             portal.call(self.target.cancel(Handle.from_dict(current.handle), current.owner), timeout=20)
