@@ -144,7 +144,7 @@ class ComputeTarget:
 
     @property
     def provisioning_state(self) -> str:
-        """ "Succeeded", for what is there works when it was last looked at."""
+        """Say "Succeeded": it worked when it was last looked at."""
         return str(self._record["provisioning_state"])
 
     @property

@@ -119,7 +119,7 @@ class LinkedService:
 
     @property
     def type(self) -> str:
-        """ "Synapse", as in v1."""
+        """Its type, "Synapse" as in v1."""
         return str(self._record["type"])
 
     @property

@@ -80,9 +80,10 @@ class JobDirectoryTarget(Target):
         for transfer in job.transfers:
             folder = posixpath.join(at.path, check_below("transfer", transfer.relative))
             there = await self.files.sizes(folder)
-            for name, size in transfer.source.files():
+            # Sources may be far away: the loop goes on (a cancel may need it) while they are asked.
+            for name, size in await asyncio.to_thread(list, transfer.source.files()):
                 if there.get(check_below("file", name)) != size:
-                    with transfer.source.open(name) as reader:
+                    with await asyncio.to_thread(transfer.source.open, name) as reader:
                         await self.files.put(reader, posixpath.join(folder, name))
         await self.files.write(at.document, protocol.to_bytes(self.completed(job.document)))
 

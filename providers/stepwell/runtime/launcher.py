@@ -187,7 +187,7 @@ class Launch:
 
     # -- a child and what it prints ----------------------------------------------------------------------------------
 
-    def _run_child(self, argv: List[str], cwd: str, environment: Dict[str, str]) -> int:
+    def _run_child(self, argv: list[str], cwd: str, environment: dict[str, str]) -> int:
         """Run one process, relay what it prints, and stop it when the job is cancelled; return its wait status."""
         child, relay = Child(argv, cwd, environment, self._wakeup), self._relay()
         self._kill_at = None
