@@ -8,6 +8,7 @@ import gzip
 import io
 import itertools
 import lzma
+import re
 import sys
 from typing import IO, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -63,9 +64,73 @@ def open_bytes(path: str) -> IO[bytes]:
 
 
 def open_text(path: str, options: Mapping[str, Any]) -> IO[str]:
-    """Open a local file as text in the definition's encoding, line ends untouched; a byte order mark is not data."""
+    """Open a local file as text in the definition's encoding, line ends untouched; a byte order mark is not data.
+
+    Quotes come out doubled, however the file escapes them.
+    """
     encoding = ENCODINGS[options["encoding"]]
-    return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+    text = io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+    return _Doubled(text) if options.get("escape") == "\\" else text
+
+
+# -- quotes ---------------------------------------------------------------------------------------------------------
+# Quotes inside of quotes are doubled (RFC 4180), except in what Spark writes by default: it puts a backslash before them.
+# v1's datasets did not say which, so the file has to.
+
+
+def backslash_pattern(options: Mapping[str, Any]) -> str:
+    """Return the pattern of a quote that only a backslash can have escaped: no end of a field follows it."""
+    return r'\\"[^"\r\n%s]' % re.escape(options["separator"])
+
+
+def local_escape(paths: Iterable[str], options: Mapping[str, Any]) -> str:
+    """Return what escapes a quote in these local files: another quote, or a backslash."""
+    if options["encoding"] in ("utf16", "utf32"):
+        return '"'
+    pattern = re.compile(backslash_pattern(options).encode("utf-8"))
+    for path in paths:
+        with open_bytes(path) as file:
+            last = b""
+            for block in iter(lambda: file.read(1 << 22), b""):
+                block = last + block
+                if b'\\"' in block and pattern.search(block):
+                    return "\\"
+                last = block[-8:]
+    return '"'
+
+
+def doubled(text: str) -> str:
+    """Return *text* with quotes that backslashes escape doubled instead; other backslashes stay."""
+    return re.sub(r'(\\+)"', lambda m: m[1][: len(m[1]) // 2] + ('""' if len(m[1]) % 2 else '"'), text)
+
+
+class _Doubled(io.TextIOBase):
+    """A text file whose backslash-escaped quotes come out doubled."""
+
+    def __init__(self, text: IO[str]) -> None:
+        self._text = text
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: Optional[int] = -1) -> str:
+        block = self._text.read(size)
+        while block.endswith("\\"):  # the quote may be in the next block
+            more = self._text.read(1)
+            if not more:
+                break
+            block += more
+        return doubled(block)
+
+    def readline(self, size: Optional[int] = -1) -> str:  # type: ignore[override]
+        return doubled(self._text.readline())
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        return (doubled(line) for line in self._text)
+
+    def close(self) -> None:
+        self._text.close()
+        super().close()
 
 
 def records(lines: Iterable[str], options: Mapping[str, Any]) -> "Iterator[Tuple[int, List[str]]]":

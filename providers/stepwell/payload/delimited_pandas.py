@@ -18,6 +18,7 @@ def read(paths: Sequence[str], options: Mapping[str, Any]) -> List[Any]:
     :raises RaggedRowError: a row has too many or too few fields; file and line are in the message.
     :raises ReadError: headers differ that ought to be the same, or the encoding is another one.
     """
+    options = {**options, "escape": delimited.local_escape(paths, options)}
     head = delimited.local_head(paths, options)
     types = decide(head.columns, head.rows, options)
     return [
@@ -25,13 +26,6 @@ def read(paths: Sequence[str], options: Mapping[str, Any]) -> List[Any]:
         for index, path in enumerate(paths)
         if head.by_file[index]
     ]
-
-
-def empty(options: Mapping[str, Any]) -> Any:
-    """Return the frame of files that hold nothing at all."""
-    import pandas as pd
-
-    return pd.DataFrame()
 
 
 def _header(options: Mapping[str, Any], index: int) -> bool:
@@ -99,8 +93,9 @@ def _parse(
         with warnings.catch_warnings():
             # "Length of header or names does not match length of data": every row is too long.
             warnings.simplefilter("error", pd.errors.ParserWarning)
+            source: Any = path if options["escape"] == '"' else delimited.open_text(path, options)
             return pd.read_csv(
-                path,
+                source,
                 sep=options["separator"],
                 encoding=delimited.ENCODINGS[options["encoding"]],
                 header=0 if has_header else None,

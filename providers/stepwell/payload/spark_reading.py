@@ -67,6 +67,7 @@ def _encoding(options: Mapping[str, Any]) -> str:
 
 
 def _delimited(spark: Any, files: Sequence[str], options: Dict[str, Any], wants_path: bool) -> Any:
+    options = {**options, "escape": _escape(spark, files, options)}
     head = _head(spark, files, options)
     if not head.columns:
         raise ReadError("The files of the dataset hold nothing, not even a header", hint=f"Look at {files[0]!r}")
@@ -130,12 +131,31 @@ def _reader_options(options: Mapping[str, Any]) -> Dict[str, Any]:
         "encoding": _encoding(options),
         "mode": "FAILFAST",
         "quote": '"',
-        "escape": '"',
+        "escape": options["escape"],
         "nullValue": "",
         "emptyValue": "",
         # Wide encodings cannot be split at line ends.
         "multiLine": bool(options["support_multi_line"]) or options["encoding"] in ("utf16", "utf32"),
     }
+
+
+def _escape(spark: Any, files: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Return what escapes a quote: by looking into local files, and into remote ones that Spark has written."""
+    remote = [f for f in files if _is_remote(f)]
+    if len(remote) < len(files):
+        local = [sources.local_path(f) for f in files if not _is_remote(f)]
+        if delimited.local_escape([p for p in local if os.path.isfile(p)], options) == "\\":
+            return "\\"
+    written = [f for f in remote if os.path.basename(sources.path_of(f)).startswith("part-")]
+    if written and options["encoding"] in ("utf8", "utf8bom", "ascii"):
+        lines = spark.read.text([sources.spark_path(f) for f in written])
+        if lines.where(lines["value"].rlike(delimited.backslash_pattern(options))).limit(1).count():
+            return "\\"
+    return '"'
+
+
+def _is_remote(file: str) -> bool:
+    return "://" in file and not file.startswith("file:")
 
 
 def _head(spark: Any, files: Sequence[str], options: Dict[str, Any]) -> delimited.Head:
@@ -153,12 +173,13 @@ def _head(spark: Any, files: Sequence[str], options: Dict[str, Any]) -> delimite
 
 
 def _first_records(spark: Any, file: str, options: Dict[str, Any]) -> List[Tuple[int, List[str]]]:
-    if "://" not in file or file.startswith("file:"):
+    if not _is_remote(file):
         path = sources.local_path(file)
         if os.path.exists(path):  # the driver's own disk: no Spark job for a few lines
             return delimited.first_records(path, options, INFERENCE_ROWS + 1)
         raise ReadError(f"The file {file!r} does not exist", hint="It was there when the dataset was pinned")
-    lines = (row[0] + "\n" for row in _text(spark, file, options).limit(4 * INFERENCE_ROWS).collect())
+    texts = (str(row[0]) for row in _text(spark, file, options).limit(4 * INFERENCE_ROWS).collect())
+    lines = ((delimited.doubled(t) if options["escape"] == "\\" else t) + "\n" for t in texts)
     found = []
     for record in delimited.records(lines, options):
         found.append(record)
@@ -300,7 +321,7 @@ def _lines(spark: Optional[Any], file: str, options: Mapping[str, Any]) -> Itera
             yield from lines
     else:
         for row in _text(spark or session(), file, options).toLocalIterator():
-            yield row[0] + "\n"
+            yield (delimited.doubled(row[0]) if options["escape"] == "\\" else row[0]) + "\n"
 
 
 def _other(file: str, text: str) -> Optional[ReadError]:
