@@ -55,6 +55,8 @@ def spark_pool():
 
 @dag(schedule=None, catchup=False, tags=["stepwell", "example"], doc_md=__doc__)
 def titanic_pipeline():
+    """Put the steps in order; most edges are drawn by the data that one hands to the other."""
+
     @task
     def upload() -> str:
         """Put the passenger list where both steps find it."""
@@ -68,9 +70,7 @@ def titanic_pipeline():
             LinkedService.register(ws, "synapselink1", SynapseWorkspaceLinkedServiceConfiguration(name="synapselink1"))
         return "synapselink1"
 
-    attach = AttachComputeTargetOperator(
-        task_id="attach-spark", name="link1-spark01", attach_configuration=spark_pool
-    )
+    attach = AttachComputeTargetOperator(task_id="attach-spark", name="link1-spark01", attach_configuration=spark_pool)
 
     @task
     def cpu_cluster() -> str:

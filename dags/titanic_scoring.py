@@ -33,6 +33,7 @@ environment.python.conda_dependencies = CondaDependencies(INCLUDE / "score" / "c
     doc_md=__doc__,
 )
 def titanic_scoring():
+    """One step: everything it needs is registered."""
     PythonScriptStepOperator(
         task_id="score",
         script_name="score.py",

@@ -17,7 +17,18 @@ from sklearn.preprocessing import OneHotEncoder
 
 LABEL = "Survived"
 CATEGORIES = ["Title", "Sex", "Embarked"]
-NUMBERS = ["Pclass", "Age", "SibSp", "Parch", "Fare", "HasCabin", "AgeWasMissing", "FamilySize", "IsAlone", "FarePerPerson"]
+NUMBERS = [
+    "Pclass",
+    "Age",
+    "SibSp",
+    "Parch",
+    "Fare",
+    "HasCabin",
+    "AgeWasMissing",
+    "FamilySize",
+    "IsAlone",
+    "FarePerPerson",
+]
 
 parser = argparse.ArgumentParser()
 parser.add_argument("passengers", help="folder of the prepared passengers (CSV with a header)")
@@ -35,7 +46,9 @@ print(f"{len(train)} passengers to learn from, {len(test)} to test on")
 encode = ColumnTransformer(
     [("categories", OneHotEncoder(handle_unknown="ignore"), CATEGORIES), ("numbers", "passthrough", NUMBERS)]
 )
-model = make_pipeline(encode, GradientBoostingClassifier(n_estimators=args.trees, max_depth=3, subsample=0.8, random_state=0))
+model = make_pipeline(
+    encode, GradientBoostingClassifier(n_estimators=args.trees, max_depth=3, subsample=0.8, random_state=0)
+)
 
 for fold, accuracy in enumerate(cross_val_score(model, train, train[LABEL], cv=5)):
     print(f"fold {fold + 1}: accuracy {accuracy:.3f}")

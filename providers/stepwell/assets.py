@@ -13,7 +13,7 @@ SCRIPT_DATASETS = AssetAlias("stepwell_script_datasets", group="stepwell")
 
 
 def dataset_asset(dataset: Any, workspace: Any = None) -> Asset:
-    """Return the asset of a registered dataset, to schedule on: ``schedule=dataset_asset("a") & dataset_asset("b")``.
+    """Return the asset of a registered dataset, to schedule a DAG on (several: joined by ``&`` or ``|``).
 
     :param dataset: a name, or an object with one (a registered ``Dataset``).
     :param workspace: the workspace or its name; default: the default workspace.

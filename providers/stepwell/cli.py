@@ -18,8 +18,10 @@ _COLUMNS = ("step", "target", "status", "duration", "inputs", "outputs", "gate",
 
 def get_commands() -> list[CLICommand]:
     """Return the commands that Airflow's command line takes in."""
-    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+    from airflow.cli import cli_config
+    from airflow.cli.cli_config import ActionCommand, GroupCommand
 
+    Arg: Any = cli_config.Arg  # untyped in Airflow
     output = Arg(("-o", "--output"), help="table or json", choices=("table", "json"), default="table")
     workspace = Arg(("--workspace",), help="name of the workspace", default="default")
     dag = Arg(("--dag",), help="only runs of this DAG")
@@ -34,7 +36,10 @@ def get_commands() -> list[CLICommand]:
                     subcommands=[
                         ActionCommand("list", "List runs, newest first", list_runs, (dag, output, workspace)),
                         ActionCommand(
-                            "show", "Show the record of one run", show_run, (Arg(("run_id",), help="the run"), output, workspace)
+                            "show",
+                            "Show the record of one run",
+                            show_run,
+                            (Arg(("run_id",), help="the run"), output, workspace),
                         ),
                         ActionCommand(
                             "summary",

@@ -12,7 +12,11 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Stepwell",
         "description": "Machine-learning pipelines of steps on any compute target, with versioned, validated datasets.",
         "integrations": [
-            {"integration-name": "Stepwell", "external-doc-url": "https://github.com/stepwell/stepwell", "tags": ["machine-learning"]}
+            {
+                "integration-name": "Stepwell",
+                "external-doc-url": "https://github.com/stepwell/stepwell",
+                "tags": ["machine-learning"],
+            }
         ],
         "operators": [{"integration-name": "Stepwell", "python-modules": ["stepwell.operators"]}],
         "hooks": [{"integration-name": "Stepwell", "python-modules": ["stepwell.hooks"]}],

@@ -28,12 +28,15 @@ class DatasetConsumptionConfig:
     :raises UserErrorException: a bad name, an unknown mode, a mode that this kind of dataset does not support.
     """
 
-    def __init__(self, name: str | None, dataset: Any, mode: str = "direct", path_on_compute: str | None = None) -> None:
+    def __init__(
+        self, name: str | None, dataset: Any, mode: str = "direct", path_on_compute: str | None = None
+    ) -> None:
         if name is not None:
             check_port("input", name)
             if name.lower() in _RISKY:
                 raise UserErrorException(
-                    f"The input name {name!r} would overwrite the environment variable of that name", hint="Choose another"
+                    f"The input name {name!r} would overwrite the environment variable of that name",
+                    hint="Choose another",
                 )
         if mode == "mount":
             raise _mount()

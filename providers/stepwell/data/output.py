@@ -141,11 +141,15 @@ class OutputDatasetConfig:
 
     def keep_columns(self: Self, columns: str | list[str]) -> Self:
         """Keep only *columns* of a tabular output."""
-        return self._planned({"op": "keep_columns", "columns": [columns] if isinstance(columns, str) else list(columns)})
+        return self._planned(
+            {"op": "keep_columns", "columns": [columns] if isinstance(columns, str) else list(columns)}
+        )
 
     def drop_columns(self: Self, columns: str | list[str]) -> Self:
         """Leave *columns* of a tabular output out."""
-        return self._planned({"op": "drop_columns", "columns": [columns] if isinstance(columns, str) else list(columns)})
+        return self._planned(
+            {"op": "drop_columns", "columns": [columns] if isinstance(columns, str) else list(columns)}
+        )
 
     def _planned(self: Self, op: dict[str, Any]) -> Self:
         if not self.read:
@@ -184,11 +188,17 @@ class OutputFileDatasetConfig(OutputDatasetConfig):
     """
 
     def __init__(
-        self, name: str | None = None, destination: Any = None, source: str | None = None, partition_format: str | None = None
+        self,
+        name: str | None = None,
+        destination: Any = None,
+        source: str | None = None,
+        partition_format: str | None = None,
     ) -> None:
         for what, value in (("source", source), ("partition_format", partition_format)):
             if value is not None:
-                raise UserErrorException(f"OutputFileDatasetConfig({what}={value!r}) is not built yet", hint="Leave it out")
+                raise UserErrorException(
+                    f"OutputFileDatasetConfig({what}={value!r}) is not built yet", hint="Leave it out"
+                )
         super().__init__(name, destination)
 
     def as_upload(self, overwrite: bool = False, source_globs: Any = None) -> OutputFileDatasetConfig:
@@ -230,6 +240,7 @@ def _destination(destination: Any) -> dict[str, Any]:
     for placeholder in _PLACEHOLDER.findall(path.replace("{{", "").replace("}}", "")):
         if placeholder not in ("run-id", "output-name"):
             raise UserErrorException(
-                f"The destination {path!r} holds the unknown placeholder {{{placeholder}}}", allowed=["{run-id}", "{output-name}"]
+                f"The destination {path!r} holds the unknown placeholder {{{placeholder}}}",
+                allowed=["{run-id}", "{output-name}"],
             )
     return {"datastore": name, "path": check_below("destination", path.lstrip("/"))}

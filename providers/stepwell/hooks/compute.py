@@ -24,7 +24,11 @@ class ComputeTargetHook(BaseHook):
     hook_name = "Stepwell compute target"
 
     def __init__(
-        self, compute_conn_id: str = default_conn_name, target: str | None = None, workspace: str | None = None, **kwargs: Any
+        self,
+        compute_conn_id: str = default_conn_name,
+        target: str | None = None,
+        workspace: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.compute_conn_id = compute_conn_id

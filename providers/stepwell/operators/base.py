@@ -99,7 +99,10 @@ class StepOperator(BaseOperator):
         self.arguments = ports.plain_arguments(arguments, self.inputs, self.outputs)
         self.compute_target = _target_name(compute_target, runconfig)
         self.environment = _environment(environment, runconfig)
-        self.environment_variables = {**(getattr(runconfig, "environment_variables", None) or {}), **(environment_variables or {})}
+        self.environment_variables = {
+            **(getattr(runconfig, "environment_variables", None) or {}),
+            **(environment_variables or {}),
+        }
         self.secrets = dict(secrets or {})
         self.allow_reuse = allow_reuse
         self.version = version

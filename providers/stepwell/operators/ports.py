@@ -6,7 +6,7 @@ The plain data is what Airflow templates, shows in *Rendered Templates* and seri
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NOT_A_PORT = re.compile(r"\W+")
 
 
-def plain_inputs(inputs: Iterable[Any] | Mapping[str, Any] | None, operator: BaseOperator) -> dict[str, dict[str, Any]]:
+def plain_inputs(inputs: Any, operator: BaseOperator) -> dict[str, dict[str, Any]]:
     """Return ``{name: {"mode", "path_on_compute", "source"}}``.
 
     A mapping is taken as it is: that is what Airflow hands in when it builds a mapped step anew.
@@ -44,9 +44,7 @@ def plain_inputs(inputs: Iterable[Any] | Mapping[str, Any] | None, operator: Bas
     return plain
 
 
-def plain_outputs(
-    outputs: Iterable[Any] | Mapping[str, Any] | None, operator: BaseOperator
-) -> dict[str, dict[str, Any]]:
+def plain_outputs(outputs: Any, operator: BaseOperator) -> dict[str, dict[str, Any]]:
     """Return ``{name: {"mode", "destination", "registration", "read", "plan", "gate"}}`` and bind the outputs to *operator*.
 
     :raises UserErrorException: not an output, two outputs of one name, or an output that another step writes already.
@@ -73,7 +71,7 @@ def plain_outputs(
     return plain
 
 
-def release(outputs: Iterable[Any] | Mapping[str, Any] | None) -> None:
+def release(outputs: Any) -> None:
     """Hand the references of *outputs* to the steps that were built before their producer."""
     if outputs is None or isinstance(outputs, Mapping):
         return
@@ -106,7 +104,8 @@ def plain_arguments(
             plain.append(argument)
         else:
             raise UserErrorException(
-                f"{what} holds {argument!r}", allowed=["str", "int", "float", "bool", "Path", "an input", "an output", "XComArg"]
+                f"{what} holds {argument!r}",
+                allowed=["str", "int", "float", "bool", "Path", "an input", "an output", "XComArg"],
             )
     return plain
 
@@ -134,6 +133,8 @@ def _from_step(output: OutputDatasetConfig, operator: BaseOperator, name: str) -
 def _listed(port: str, name: str | None, known: Mapping[str, Any], what: str) -> str:
     if name is None or name not in known:
         raise UserErrorException(
-            f"{what} holds the {port} {name or '(unnamed)'!r}, which is not in {port}s", allowed=known, hint=f"Add it to {port}s="
+            f"{what} holds the {port} {name or '(unnamed)'!r}, which is not in {port}s",
+            allowed=known,
+            hint=f"Add it to {port}s=",
         )
     return name

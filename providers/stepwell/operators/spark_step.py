@@ -64,7 +64,9 @@ class SynapseSparkStepOperator(StepOperator):
         if not file or not source_directory:
             raise UserErrorException(f"file={file!r} and source_directory={source_directory!r} are both needed")
         if compute_target == "local":
-            raise UserErrorException("A Spark step cannot run on 'local'", hint="Attach a Spark compute target and name it")
+            raise UserErrorException(
+                "A Spark step cannot run on 'local'", hint="Attach a Spark compute target and name it"
+            )
         super().__init__(
             task_id=task_id or name or file,
             name=name,
@@ -88,10 +90,14 @@ class SynapseSparkStepOperator(StepOperator):
         settings(self.spark)  # refuses wrong types and contradictions where the DAG is written, not where it runs
         for input_name, item in self.inputs.items():
             if item["mode"] not in _MODES:
-                raise UserErrorException(f"The input {input_name!r} is by {item['mode']}: a Spark step takes it by", allowed=_MODES)
+                raise UserErrorException(
+                    f"The input {input_name!r} is by {item['mode']}: a Spark step takes it by", allowed=_MODES
+                )
         for output_name, item in self.outputs.items():
             if item["mode"] != "hdfs":
-                raise UserErrorException(f"The output {output_name!r} is no HDFSOutputDatasetConfig, which a Spark step needs")
+                raise UserErrorException(
+                    f"The output {output_name!r} is no HDFSOutputDatasetConfig, which a Spark step needs"
+                )
 
     def specification(self, context: Any) -> Any:
         """Return the step as plain, rendered data."""

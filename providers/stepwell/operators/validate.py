@@ -49,12 +49,15 @@ class ValidateDatasetOperator(StepOperator):
 
         if on_failure not in ON_FAILURE or on_failure == "quarantine":
             raise UserErrorException(
-                f"on_failure={on_failure!r} is not possible for data that is published already", allowed=["fail", "warn"]
+                f"on_failure={on_failure!r} is not possible for data that is published already",
+                allowed=["fail", "warn"],
             )
         for name in ("inputs", "outputs", "arguments", "source_directory", "script_name"):
             if kwargs.get(name):
                 raise UserErrorException(f"ValidateDatasetOperator takes a dataset and a suite, no {name}")
-        config = dataset if isinstance(dataset, DatasetConsumptionConfig) else DatasetConsumptionConfig("dataset", dataset)
+        config = (
+            dataset if isinstance(dataset, DatasetConsumptionConfig) else DatasetConsumptionConfig("dataset", dataset)
+        )
         super().__init__(inputs=[config.renamed("dataset").as_direct()], **kwargs)
         self.suite = suite if isinstance(suite, dict) else str(suite)
         self.on_failure = on_failure
@@ -65,7 +68,12 @@ class ValidateDatasetOperator(StepOperator):
 
     def specification(self, context: Context) -> Any:
         """Return the step as plain, rendered data."""
-        gate = {"suite": self.suite, "on_failure": self.on_failure, "samples": self.samples, "promote_as": self.promote_as}
+        gate = {
+            "suite": self.suite,
+            "on_failure": self.on_failure,
+            "samples": self.samples,
+            "promote_as": self.promote_as,
+        }
         spec = super().specification(context)
         return replace(spec, source_directory=None, script=None, validations={"dataset": gate})
 

@@ -36,7 +36,9 @@ class Blueprint:
     outputs: Sequence[PlannedOutput]
 
 
-def document(plan: Blueprint, target: Target, layout: Layout, environment: EnvironmentRef, gates_in: EnvironmentRef | None) -> dict[str, Any]:
+def document(
+    plan: Blueprint, target: Target, layout: Layout, environment: EnvironmentRef, gates_in: EnvironmentRef | None
+) -> dict[str, Any]:
     """Return ``job.json``.
 
     :param gates_in: the environment in which the gates run; ``None`` = there are none.
@@ -87,7 +89,7 @@ def environment_of(spec: StepSpec, log: Callable[[str], None]) -> dict[str, Any]
     from stepwell.environment import Environment
     from stepwell.environment.specification import specification
 
-    declared = spec.environment
+    declared: object = spec.environment
     if isinstance(declared, dict) and "dependencies" in declared:
         declared = Environment.deserialize(declared)
     return specification(declared, log=log)
@@ -103,7 +105,9 @@ def gates_of(plan: Blueprint, engine: str) -> list[dict[str, Any]]:
         if output.item["gate"]:
             read = dict(output.item["read"] or {"format": "auto", "options": {}})
             gates.append(
-                _gate(output.name, output.item["gate"], engine, location=output.value, read=read, plan=output.item["plan"])
+                _gate(
+                    output.name, output.item["gate"], engine, location=output.value, read=read, plan=output.item["plan"]
+                )
             )
     for resolved in plan.inputs:
         if resolved.name in plan.spec.validations:
@@ -122,7 +126,9 @@ def gates_of(plan: Blueprint, engine: str) -> list[dict[str, Any]]:
     return gates
 
 
-def _gate(name: str, gate: Mapping[str, Any], engine: str, *, files: list[str] | None = None, **where: Any) -> dict[str, Any]:
+def _gate(
+    name: str, gate: Mapping[str, Any], engine: str, *, files: list[str] | None = None, **where: Any
+) -> dict[str, Any]:
     suite = suite_of(gate["suite"])
     return {
         "name": name,
@@ -150,7 +156,9 @@ def suite_of(suite: Any) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             raise UserErrorException(f"{where} cannot be read: {error}") from error
     if not isinstance(suite, dict) or not isinstance(suite.get("expectations"), list) or not suite["expectations"]:
-        raise UserErrorException(f"{where} holds no list 'expectations'", hint="Give a Great Expectations suite as JSON")
+        raise UserErrorException(
+            f"{where} holds no list 'expectations'", hint="Give a Great Expectations suite as JSON"
+        )
     return suite
 
 

@@ -73,6 +73,7 @@ class Life:
         self.triggering = triggering
         self.log = log
         self._cancelled = False
+        self._quarantined: frozenset[str] = frozenset()
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -136,10 +137,12 @@ class Life:
                 )
             )
         if self.key.map_index >= 0 and any(o["registration"] for o in self.spec.outputs.values()):
-            raise self._over(UserErrorException(
-                "A mapped step cannot register an output under a fixed name: its instances would overtake each other",
-                hint="Leave register_on_complete out, or collect in a step behind it",
-            ))
+            raise self._over(
+                UserErrorException(
+                    "A mapped step cannot register an output under a fixed name: its instances would overtake each other",
+                    hint="Leave register_on_complete out, or collect in a step behind it",
+                )
+            )
         self.layout = self.target.layout(self.state.run_id)
         self.outputs = publish.plan_outputs(
             self.ws, self.spec.outputs, self.state.run_id, self.layout, self.target.reads
@@ -160,9 +163,7 @@ class Life:
 
     def _resolve(self) -> list[ResolvedInput]:
         """Pin the inputs."""
-        inputs = resolve_inputs(
-            self.ws, self.spec.inputs, self.layout, self.target.reads, self.triggering, self.log
-        )
+        inputs = resolve_inputs(self.ws, self.spec.inputs, self.layout, self.target.reads, self.triggering, self.log)
         self.record.note(inputs={i.name: i.version.reference() for i in inputs})
         return inputs
 
@@ -181,7 +182,9 @@ class Life:
                 archive = Path(folder, "code.zip")
                 snapshot.write_archive(archive)
                 self.ws.store.put_file(archive, stored)
-        self.log.info("Snapshot %s: %d files, %s bytes", snapshot.digest[:12], len(snapshot.files), f"{snapshot.size:,}")
+        self.log.info(
+            "Snapshot %s: %d files, %s bytes", snapshot.digest[:12], len(snapshot.files), f"{snapshot.size:,}"
+        )
         if here is not None:
             return here
         fetched = Path(tempfile.mkdtemp(prefix="stepwell-"), "code.zip")
@@ -207,7 +210,11 @@ class Life:
         return environment, gates_in
 
     def _submit(
-        self, inputs: list[ResolvedInput], archive: Path | None, environment: EnvironmentRef, gates_in: EnvironmentRef | None
+        self,
+        inputs: list[ResolvedInput],
+        archive: Path | None,
+        environment: EnvironmentRef,
+        gates_in: EnvironmentRef | None,
     ) -> None:
         """Stage code and inputs, then start the job, exactly once."""
         plan = job.Blueprint(
@@ -271,7 +278,11 @@ class Life:
         for name in gates:
             verdicts[name] = job.verdict_of(outcome.directory, name)
         self.record.note(verdicts={name: job.brief(v) for name, v in verdicts.items()})
-        bad = {n: v for n, v in verdicts.items() if v["verdict"] in ("failed", "errored") and gates[n]["on_failure"] != "warn"}
+        bad = {
+            n: v
+            for n, v in verdicts.items()
+            if v["verdict"] in ("failed", "errored") and gates[n]["on_failure"] != "warn"
+        }
         for name, verdict in verdicts.items():
             self.log.info("Gate %s: %s", name, job.sentence(verdict))
             if name not in bad and verdict["verdict"] in ("failed", "errored"):
@@ -317,7 +328,6 @@ class Life:
     @contextmanager
     def _failing_cleanly(self) -> Iterator[None]:
         """Leave no orphan job and nothing half-written, whatever ends the life."""
-        self._quarantined: frozenset[str] = frozenset()
         try:
             yield
         except BaseException as error:

@@ -148,7 +148,7 @@ def publish(
             backend.rename(output.staging, output.final)
         definition = output.definition()
         verdict = verdicts.get(output.name)
-        facts = {
+        facts: dict[str, Any] = {
             "producer": {**producer, "output": output.name, "key": f"{producer['run']}:{output.name}"},
             "verdict": verdict["verdict"] if verdict else None,
             "rows": verdict.get("rows") if verdict else None,

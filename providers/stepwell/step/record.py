@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class RunRecord:
     def note(self, **facts: Any) -> None:
         """Add *facts* and write the record."""
         self.facts.update(facts)
-        self.ws.store.update(f"{self.folder}/run.json", lambda _: {k: v for k, v in self.facts.items() if k != "revision"})
+        self.ws.store.update(
+            f"{self.folder}/run.json", lambda _: {k: v for k, v in self.facts.items() if k != "revision"}
+        )
 
     def close(self, status: str, error: str | None = None) -> None:
         """Write the end of the run."""

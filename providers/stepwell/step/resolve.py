@@ -123,7 +123,12 @@ def _version(
         events = sorted((e for e in triggering if e["dataset"] == name), key=lambda e: int(e["version"]))
         if events:
             if len(events) > 1:
-                log.info("Input %s: of %d events the newest counts; left: %s", input_name, len(events), _versions(events[:-1]))
+                log.info(
+                    "Input %s: of %d events the newest counts; left: %s",
+                    input_name,
+                    len(events),
+                    _versions(events[:-1]),
+                )
             return registry.resolve_reference(ws, events[-1])
     return registry.get(ws, name, wanted or "latest")
 
@@ -144,7 +149,10 @@ def _deliver(
     unread = {urlsplit(u).scheme or "file" for u in urls} - reads
     if mode == "hdfs":
         if unread:
-            raise DatasetError(f"The input {name!r} is on {', '.join(sorted(unread))}, which the compute target cannot read itself", allowed=reads)
+            raise DatasetError(
+                f"The input {name!r} is on {', '.join(sorted(unread))}, which the compute target cannot read itself",
+                allowed=reads,
+            )
         return ResolvedInput(name, mode, version, version.uri, urls)
     if mode == "direct" and not unread:
         return ResolvedInput(name, mode, version, version.id, urls)

@@ -81,7 +81,9 @@ class StepSpec:
                 ((port, name),) = value.items()
                 known = inputs if port == "input" else outputs
                 if name not in known:
-                    raise UserErrorException(f"The arguments name the {port} {name!r}, which the step has not", allowed=known)
+                    raise UserErrorException(
+                        f"The arguments name the {port} {name!r}, which the step has not", allowed=known
+                    )
                 value = known[name]
             filled.append(str(value))
         return filled

@@ -22,7 +22,9 @@ def run(ws: Workspace, run_id: str) -> dict[str, Any]:
     except FileNotFoundError:
         known = ws.store.list("runs")
         raise UserErrorException(
-            f"There is no run {run_id!r} in the workspace {ws.name}", allowed=nearest(run_id, known), hint="List them: runs list"
+            f"There is no run {run_id!r} in the workspace {ws.name}",
+            allowed=nearest(run_id, known),
+            hint="List them: runs list",
         ) from None
 
 
