@@ -271,9 +271,9 @@ class _Validation:
         # Text and lists that were observed are values of the data.
         if isinstance(observed, (int, float)) or (observed is not None and self._samples):
             counts["observed"] = observed if isinstance(observed, (int, float)) else wording.shorten(observed)
-        if self._samples and result.get("partial_unexpected_list"):
-            shown = [wording.shorten(v) for v in result["partial_unexpected_list"][:SAMPLES]]
-            counts["samples"] = list(dict.fromkeys(shown))
+        shown = [wording.shorten(v) for v in result.get("partial_unexpected_list") or [] if v is not None]
+        if self._samples and shown:
+            counts["samples"] = list(dict.fromkeys(shown))[:SAMPLES]
         return counts
 
 
