@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-GRACE_SECONDS = 10.0  #: between SIGTERM and SIGKILL of a cancelled step
+GRACE_SECONDS = 10.0  #: between SIGTERM and SIGKILL of a cancelled step, unless job.json has another "grace_seconds"
 LEFTOVER_SECONDS = 2.0  #: the same for what a finished phase left running
 LOOK_SECONDS = 1.0  #: how often to look for a cancel request and at the lease
 HEARTBEAT_SECONDS = 10.0  #: how often the pid file is touched
@@ -92,6 +92,7 @@ class Launch:
         self.relay: Relay | None = None
         self.cancelled: str | None = None  # why, once it is
         self.lease_seconds = 86400.0
+        self.grace_seconds = GRACE_SECONDS
         self._looked = self._beaten = 0.0
         self._kill_at: float | None = None  # when a step that does not stop is killed
         self._slot: int | None = None
@@ -104,6 +105,7 @@ class Launch:
         self._reserve()
         document = protocol.read_json(self.job.document)
         self.lease_seconds = float(document.get("lease_seconds") or 86400)
+        self.grace_seconds = float(document.get("grace_seconds") or GRACE_SECONDS)
         self.relay = Relay(
             self.job.step_log,
             {"stdout": self.job.driver_stdout, "stderr": self.job.driver_stderr},
@@ -214,9 +216,9 @@ class Launch:
         if self._kill_at is None:
             self._relay().say(f"stopping the step: {self.cancelled}")
             processes.signal_all([child.pid, *processes.session_members(os.getpid())], signal.SIGTERM)
-            self._kill_at = now + GRACE_SECONDS
+            self._kill_at = now + self.grace_seconds
         elif now > self._kill_at:
-            self._relay().say(f"the step did not stop within {GRACE_SECONDS:g} s and is killed")
+            self._relay().say(f"the step did not stop within {self.grace_seconds:g} s and is killed")
             processes.signal_all([child.pid, *processes.session_members(os.getpid())], signal.SIGKILL)
             self._kill_at = now + 1.0
 

@@ -1,0 +1,415 @@
+"""The contract of compute targets as one test class: each kind subclasses it and says how to make a target.
+
+The jobs are real processes; nothing is replaced by a stand-in.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from stepwell.compute import portal
+from stepwell.compute.contract import Entry, EnvironmentRef, Handle, Job, Outcome, Status, Target, Transfer
+from stepwell.errors import ComputeTargetException, StepwellError
+from stepwell.runtime import processes
+
+SECRET = "open-sesame/42+x"
+
+
+class Bytes:
+    """A source of a transfer that holds its files in memory and counts what is read."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+        self.opened: list[str] = []
+
+    def files(self) -> list[tuple[str, int]]:
+        return [(name, len(data)) for name, data in self._files.items()]
+
+    def open(self, name: str) -> BinaryIO:
+        self.opened.append(name)
+        return io.BytesIO(self._files[name])
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Return what *condition* returns once that is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {condition}")
+
+
+class TargetContract:
+    """Subclass it, and give ``target``; more where the kind starts scripts in another way."""
+
+    #: How long a trivial job may take on this kind, in seconds.
+    patience = 30.0
+
+    @pytest.fixture
+    def target(self, tmp_path: Path) -> Target:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def environment(self, target: Target) -> EnvironmentRef:
+        return EnvironmentRef("test", sys.executable, None, user_managed=True)
+
+    def entry(self, *arguments: str) -> Entry:
+        """Return what runs ``main.py`` with *arguments*."""
+        return Entry("python", script="main.py", arguments=arguments)
+
+    @pytest.fixture
+    def run(self, target: Target, environment: EnvironmentRef, tmp_path: Path) -> Iterator[Runner]:
+        runner = Runner(self, target, environment, tmp_path)
+        yield runner
+        for handle in runner.handles:
+            if Path(handle.directory).exists():
+                portal.call(target.cancel(handle, None), 30)
+
+    # -- what every target does --------------------------------------------------------------------------------------
+
+    def test_probe_says_that_it_works_and_when(self, target: Target) -> None:
+        report = portal.call(target.probe())
+        assert report.ok, report.problems
+        assert abs(report.at - time.time()) < 60
+        json.dumps(report.to_dict())
+
+    def test_runs_a_script_in_its_source_directory(self, run: Runner) -> None:
+        handle = run(
+            "import os, sys; print(sys.argv[1:], os.path.basename(os.getcwd()), os.environ['COLOUR'], flush=True)\n"
+            "import helper; print(helper.WORD)",
+            "--a b",
+            "$HOME; 'x'",
+            files={"helper.py": "WORD = 'from next to it'"},
+            variables={"COLOUR": "blue"},
+        )
+        log = run.log(handle)
+        assert "['--a b', \"$HOME; 'x'\"] code blue" in log
+        assert "from next to it" in log
+        assert run.status(handle) == Status("succeeded")
+
+    def test_exit_code_and_last_lines_are_in_the_final_status(self, run: Runner) -> None:
+        handle = run("import sys; print('one', flush=True); print('the reason', file=sys.stderr); sys.exit(3)")
+        final = run.wait(handle).final
+        assert (final["status"], final["phase"], final["exit_code"], final["signal"]) == ("failed", "step", 3, None)
+        assert "the reason" in final["last_lines"]
+
+    def test_outputs_and_logs_are_captured_also_on_failure(self, run: Runner) -> None:
+        handle = run(
+            "import os\n"
+            "for d in ('outputs/deep', 'logs'): os.makedirs(d)\n"
+            "open('outputs/deep/model.txt', 'w').write('weights')\n"
+            "open('logs/own.txt', 'w').write('mine')\n"
+            "open('../outputs/result/part', 'w').write('data')\n"
+            "os.symlink('/etc/hostname', 'outputs/away')\n"
+            "print('to stdout'); raise SystemExit(1)",
+            outputs={"result": {"mode": "upload"}},
+        )
+        outcome = run.wait(handle)
+        assert outcome.final["status"] == "failed"
+        assert (outcome.directory / "outputs/deep/model.txt").read_text() == "weights"
+        assert (outcome.directory / "logs/own.txt").read_text() == "mine"
+        assert "to stdout" in (outcome.directory / "logs/step.log").read_text()
+        assert "to stdout" in (outcome.directory / "logs/azureml/driver/stdout").read_text()
+        assert (outcome.uploads["result"] / "part").read_text() == "data"
+        assert not (outcome.directory / "outputs/away").exists(), "a link out of the directory was followed"
+
+    def test_phases_are_told_as_events(self, run: Runner) -> None:
+        events = run.wait(run("pass")).events
+        assert [(e["name"], e["state"]) for e in events if e["kind"] == "phase"] == [
+            ("step", "started"),
+            ("step", "ended"),
+        ]
+
+    # -- once, and by whom -------------------------------------------------------------------------------------------
+
+    def test_submitted_twice_it_runs_once(self, run: Runner) -> None:
+        job = run.job("open('ran', 'a').write('x'); import time; time.sleep(0.5)")
+        portal.call(run.target.stage(job))
+        with ThreadPoolExecutor(4) as pool:
+            handles = list(pool.map(lambda _: portal.call(run.target.submit(job)), range(4)))
+        portal.call(run.target.stage(job))  # by a try that does not know yet; it must not touch a running job
+        handles.append(portal.call(run.target.submit(job)))
+        run.handles.append(handles[0])
+        assert set(handles) == {handles[0]}
+        assert run.wait(handles[0]).final["status"] == "succeeded"
+        assert portal.call(run.target.submit(job)) == handles[0]
+        time.sleep(0.2)
+        assert Path(handles[0].directory, "code", "ran").read_text() == "x"
+
+    def test_another_process_finds_it_and_takes_it_over(self, run: Runner, target: Target) -> None:
+        handle = run("import time; print('up', flush=True); time.sleep(60)", owner="try-1")
+        found = portal.call(target.find(handle.job_id))
+        assert found == handle
+        assert Handle.from_dict(json.loads(json.dumps(handle.to_dict()))) == handle
+        portal.call(target.adopt(handle, "try-2"))
+        assert portal.call(target.cancel(handle, "try-1")) is False
+        assert run.status(handle).state in ("running", "queued")
+        assert portal.call(target.cancel(handle, "try-2", "marked failed")) is True
+        final = run.wait(handle).final
+        assert (final["status"], final["reason"]) == ("cancelled", "marked failed")
+
+    def test_nothing_is_found_that_was_not_submitted(self, target: Target) -> None:
+        assert portal.call(target.find("never")) is None
+
+    def test_a_job_that_is_cancelled_before_it_starts_never_starts(self, run: Runner, target: Target) -> None:
+        job = run.job("open('ran', 'w')")
+        portal.call(target.stage(job))
+        handle = Handle(target.name, job.id, target.layout(job.id).root)
+        assert portal.call(target.cancel(handle, None, "too late")) is True
+        assert portal.call(target.submit(job)) == handle
+        assert run.status(handle) == Status("cancelled", "too late")
+        assert not Path(handle.directory, "code", "ran").exists()
+
+    def test_cancel_ends_also_what_the_step_started(self, run: Runner, target: Target) -> None:
+        handle = run(
+            "import subprocess, sys, time\n"
+            "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'], start_new_session=False)\n"
+            "open('child', 'w').write(str(p.pid)); print('up', flush=True); time.sleep(300)"
+        )
+        child = int(eventually(lambda: run.read(handle, "code/child"), self.patience))
+        assert Path(f"/proc/{child}").exists()
+        assert portal.call(target.cancel(handle, None)) is True
+        assert run.wait(handle).final["status"] == "cancelled"
+        eventually(lambda: not _runs(child), 5)
+
+    # -- logs --------------------------------------------------------------------------------------------------------
+
+    def test_lines_are_there_while_it_runs_and_can_be_read_on_from_anywhere(self, run: Runner, target: Target) -> None:
+        handle = run(
+            "import os, time\nprint('first', flush=True)\n"
+            "while not os.path.exists('go'): time.sleep(0.02)\nprint('second', flush=True)"
+        )
+        seen = b""
+        for piece in portal.iterate(target.logs(handle)):
+            seen += piece
+            if b"first\n" in seen and b"second" not in seen:
+                assert run.status(handle).state == "running"
+                Path(handle.directory, "code", "go").touch()
+        assert seen.count(b"first\n") == 1
+        assert seen.endswith(b"second\n") or b"\nsecond\n" in seen
+        offset = seen.index(b"second")
+        assert b"".join(portal.iterate(target.logs(handle, offset))) == seen[offset:]
+
+    # -- secrets -----------------------------------------------------------------------------------------------------
+
+    def test_secrets_reach_the_step_and_nothing_else(self, run: Runner) -> None:
+        handle = run(
+            "import os, sys, time\ns = os.environ['TOKEN']\nprint('long enough' if len(s) == 16 else s, s, flush=True)\n"
+            "sys.stdout.write(s[:7]); sys.stdout.flush(); time.sleep(0.4); print(s[7:])\n"
+            "import urllib.parse; print(urllib.parse.quote(s, safe=''), file=sys.stderr, flush=True)\n"
+            "while not os.path.exists('go'): time.sleep(0.02)",
+            secrets={"TOKEN": SECRET},
+        )
+        eventually(lambda: "long enough ***" in (run.read(handle, "logs/step.log") or ""), self.patience)
+        session = json.loads(run.read(handle, "pid") or "{}")["session"]
+        for pid in [session, *processes.session_members(session)]:
+            assert SECRET.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        Path(handle.directory, "code", "go").touch()
+        outcome = run.wait(handle)
+        assert outcome.final["status"] == "succeeded"
+        for top in (Path(handle.directory), outcome.directory):
+            for path in (p for p in top.rglob("*") if p.is_file()):
+                for form in (SECRET.encode(), SECRET.replace("/", "%2F").replace("+", "%2B").encode()):
+                    if path.name != "main.py":
+                        assert form not in path.read_bytes(), path
+        assert not Path(handle.directory, "secrets.json").exists()
+
+    def test_the_workers_own_environment_stays_with_the_worker(
+        self, run: Runner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_BANK", "postgres://me:hunter22@bank/")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter33")
+        log = run.log(run("import os; print(dict(os.environ))"))
+        assert "hunter" not in log
+        assert "AIRFLOW" not in log
+
+    # -- silence is failure ------------------------------------------------------------------------------------------
+
+    def test_a_killed_step_is_a_failure_that_names_the_signal(self, run: Runner) -> None:
+        handle = run("import os, signal; print('up', flush=True); os.kill(os.getpid(), signal.SIGKILL)")
+        final = run.wait(handle).final
+        assert final["status"] == "failed"
+        assert final["exit_code"] != 0
+        self.check_killed(final)
+
+    def check_killed(self, final: dict[str, Any]) -> None:
+        assert final["signal"] == "SIGKILL"
+        assert "SIGKILL" in final["reason"]
+
+    def test_a_killed_launcher_is_a_failure_and_leaves_nothing_running(self, run: Runner) -> None:
+        handle = run("import os, time; open('step', 'w').write(str(os.getpid())); time.sleep(300)")
+        step = int(eventually(lambda: run.read(handle, "code/step"), self.patience))
+        os.kill(json.loads(run.read(handle, "pid") or "{}")["pid"], signal.SIGKILL)
+        status = eventually(lambda: (s := run.status(handle)).ended and s, 10)
+        assert status.state == "failed"
+        assert "without a final status" in status.detail
+        eventually(lambda: not _runs(step), 5)
+        assert run.wait(handle).final["status"] == "failed"
+
+    def test_a_job_that_nobody_asks_about_ends_itself(self, run: Runner) -> None:
+        handle = run("import time; time.sleep(300)", lease_seconds=1)
+        final = eventually(lambda: run.read(handle, "events/final.json"), self.patience)
+        assert json.loads(final)["status"] == "cancelled"
+        assert "lease" in json.loads(final)["reason"]
+
+    def test_a_renewed_lease_keeps_it_alive(self, run: Runner, target: Target) -> None:
+        handle = run("import time; time.sleep(3.5)", lease_seconds=2)
+        while not run.status(handle).ended:
+            portal.call(target.renew(handle))
+            time.sleep(0.1)
+        assert run.status(handle) == Status("succeeded")
+
+    # -- staging -----------------------------------------------------------------------------------------------------
+
+    def test_inputs_are_staged_and_not_twice(self, run: Runner, target: Target) -> None:
+        source = Bytes({"a.csv": b"x\n1\n", "deep/b.csv": b"y\n2\n"})
+        job = run.job(
+            "print(open('../inputs/titanic/deep/b.csv').read())", transfers=(Transfer(source, "inputs/titanic"),)
+        )
+        portal.call(target.stage(job))
+        portal.call(target.stage(job))
+        assert source.opened == ["a.csv", "deep/b.csv"]
+        handle = portal.call(target.submit(job))
+        run.handles.append(handle)
+        assert "y\n2" in run.log(handle)
+
+    @pytest.mark.parametrize("name", ["../escape", "/etc/passwd", "a/../../x"])
+    def test_a_file_that_leads_out_of_the_job_is_refused(self, run: Runner, target: Target, name: str) -> None:
+        job = run.job("pass", transfers=(Transfer(Bytes({name: b"x"}), "inputs/titanic"),))
+        with pytest.raises(StepwellError, match="leaves its root"):
+            portal.call(target.stage(job))
+        assert not Path(target.layout(job.id).root, "job.json").exists()
+
+    @pytest.mark.parametrize("job_id", ["../other", "", "a/b", "x\0y"])
+    def test_a_job_id_that_is_a_path_is_refused(self, target: Target, job_id: str) -> None:
+        with pytest.raises(StepwellError):
+            target.layout(job_id)
+
+    def test_an_entry_of_the_wrong_kind_is_refused(self, target: Target, environment: EnvironmentRef) -> None:
+        wrong = "spark" if "spark" not in target.runs else "python"
+        with pytest.raises(ComputeTargetException, match=f"cannot run a {wrong} step"):
+            target.phases(Entry(wrong, script="x.py"), environment, target.layout("j"))
+
+    # -- afterwards --------------------------------------------------------------------------------------------------
+
+    def test_a_running_job_is_neither_collected_nor_forgotten(
+        self, run: Runner, target: Target, tmp_path: Path
+    ) -> None:
+        handle = run("import time; print('up', flush=True); time.sleep(60)")
+        with pytest.raises(ComputeTargetException, match="has not ended"):
+            portal.call(target.collect(handle, tmp_path / "into"))
+        with pytest.raises(ComputeTargetException, match="Cancel it first"):
+            portal.call(target.forget(handle))
+        assert portal.call(target.reap(0)) == []
+
+    def test_reap_takes_what_is_old_and_leaves_what_runs(self, run: Runner, target: Target) -> None:
+        done, runs = run("pass"), run("import time; time.sleep(60)")
+        run.wait(done)
+        staged = run.job("pass")
+        portal.call(target.stage(staged))
+        assert portal.call(target.reap(3600)) == []
+        assert sorted(portal.call(target.reap(0))) == sorted([done.job_id, staged.id])
+        assert portal.call(target.find(done.job_id)) is None
+        assert portal.call(target.find(runs.job_id)) == runs
+
+    def test_forget_removes_the_directory_and_may_be_repeated(self, run: Runner, target: Target) -> None:
+        handle = run("pass")
+        run.wait(handle)
+        portal.call(target.forget(handle))
+        portal.call(target.forget(handle))
+        assert not Path(handle.directory).exists()
+        assert run.status(handle).state == "failed"
+
+
+class Runner:
+    """Makes jobs of scripts and runs them on the target under test."""
+
+    def __init__(self, contract: TargetContract, target: Target, environment: EnvironmentRef, folder: Path) -> None:
+        self.contract = contract
+        self.target = target
+        self.environment = environment
+        self.folder = folder
+        self.handles: list[Handle] = []
+        self.made = 0
+
+    def job(
+        self,
+        script: str,
+        *arguments: str,
+        files: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        transfers: tuple[Transfer, ...] = (),
+        owner: str = "test",
+        **document: Any,
+    ) -> Job:
+        self.made += 1
+        job_id = f"job-{self.made}"
+        archive = self.folder / f"{job_id}.zip"
+        with zipfile.ZipFile(archive, "w") as out:
+            for name, text in {"main.py": script, **(files or {})}.items():
+                out.writestr(name, text)
+        layout = self.target.layout(job_id)
+        entry = self.contract.entry(*arguments)
+        return Job(
+            job_id,
+            {
+                "job_id": job_id,
+                "run_id": job_id,
+                "owner": owner,
+                "variables": dict(variables or {}),
+                "secret_names": sorted(secrets or {}),
+                "phases": self.target.phases(entry, self.environment, layout, variables=variables),
+                "main": {"script": f"{layout.code}/main.py", "arguments": list(arguments)},
+                "inputs": {},
+                "outputs": {},
+                "datasets": {},
+                "gates": [],
+                **document,
+            },
+            archive,
+            transfers,
+            dict(secrets or {}),
+        )
+
+    def __call__(self, script: str, *arguments: str, **more: Any) -> Handle:
+        job = self.job(script, *arguments, **more)
+        portal.call(self.target.stage(job))
+        handle = portal.call(self.target.submit(job))
+        self.handles.append(handle)
+        return handle
+
+    def status(self, handle: Handle) -> Status:
+        return portal.call(self.target.status([handle]))[0]
+
+    def log(self, handle: Handle) -> str:
+        return b"".join(portal.iterate(self.target.logs(handle))).decode()
+
+    def wait(self, handle: Handle) -> Outcome:
+        eventually(lambda: self.status(handle).ended, self.contract.patience + 15)
+        return portal.call(self.target.collect(handle, self.folder / "collected" / handle.job_id))
+
+    def read(self, handle: Handle, relative: str) -> str | None:
+        path = Path(handle.directory, relative)
+        return path.read_text() if path.exists() and path.stat().st_size else None
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
