@@ -11,6 +11,8 @@ from stepwell.data.consumption import DatasetConsumptionConfig
 from stepwell.errors import UserErrorException
 from stepwell.runtime.names import check_below, check_name, check_port
 
+#: Keys that a step's XCom holds beside its outputs.
+RESERVED = frozenset({"return_value", "stepwell_run"})
 ON_FAILURE = ("fail", "warn", "quarantine")
 DEFAULT_DESTINATION = "dataset/{run-id}/{output-name}"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -38,8 +40,8 @@ class OutputDatasetConfig:
     mode: ClassVar[str] = "upload"
 
     def __init__(self, name: str | None = None, destination: Any = None) -> None:
-        if name is not None:
-            check_port("output", name)
+        if name is not None and check_port("output", name) in RESERVED:
+            raise UserErrorException(f"The output name {name!r} is reserved", hint="Choose another")
         self.port = Port(name)
         self.destination = _destination(destination)
         self.registration: dict[str, Any] | None = None

@@ -7,7 +7,6 @@ Nothing is registered when a step fails, and no reader sees data that has not be
 from __future__ import annotations
 
 import asyncio
-import codecs
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from stepwell.environment.uv import stop_builds
 from stepwell.errors import ActivityFailedException, GateFailedException, UserErrorException
 from stepwell.step import job, publish, state
 from stepwell.step.record import RunRecord
+from stepwell.step.relay import Relay
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 from stepwell.step.snapshot import check_script, take
 from stepwell.tracking.metrics import metrics_of, tags_of
@@ -74,6 +74,7 @@ class Life:
         self.log = log
         self._cancelled = False
         self._quarantined: frozenset[str] = frozenset()
+        self.outputs: list[publish.PlannedOutput] = []
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -87,6 +88,7 @@ class Life:
         self.target: Target = target_for(self.ws, self.spec.compute_target)
         self._begin()
         with self._failing_cleanly():
+            self._plan()
             if self.state.handle is None:
                 with self.record.phase("resolve"):
                     inputs = self._resolve()
@@ -129,19 +131,18 @@ class Life:
         self.record = RunRecord(self.ws, self.state.run_id)
         self.record.open(self.spec, self.key, self.try_number)
         self.log.info("Run %s on %s (%s)", self.state.run_id, self.spec.compute_target, self.target.kind)
+
+    def _plan(self) -> None:
+        """Look whether the step can run there at all, plan its outputs, and take over what is under way."""
         if self.spec.kind not in self.target.runs:
-            raise self._over(
-                UserErrorException(
-                    f"The compute target {self.spec.compute_target!r} ({self.target.kind}) does not run {self.spec.kind} steps",
-                    allowed=sorted(self.target.runs),
-                )
+            raise UserErrorException(
+                f"The compute target {self.spec.compute_target!r} ({self.target.kind}) does not run {self.spec.kind} steps",
+                allowed=sorted(self.target.runs - {"none"}),
             )
         if self.key.map_index >= 0 and any(o["registration"] for o in self.spec.outputs.values()):
-            raise self._over(
-                UserErrorException(
-                    "A mapped step cannot register an output under a fixed name: its instances would overtake each other",
-                    hint="Leave register_on_complete out, or collect in a step behind it",
-                )
+            raise UserErrorException(
+                "A mapped step cannot register an output under a fixed name: its instances would overtake each other",
+                hint="Leave register_on_complete out, or collect in a step behind it",
             )
         self.layout = self.target.layout(self.state.run_id)
         self.outputs = publish.plan_outputs(
@@ -157,6 +158,7 @@ class Life:
             self.log.info("Run %s was left %s (%s); starting anew", self.state.run_id, status.state, status.detail)
             self._end("failed", status.detail)
             self._begin()
+            self._plan()
             return
         portal.call(self.target.adopt(handle, self.state.owner))
         self.log.info("Run %s is %s on the target: adopted", self.state.run_id, status.state)
@@ -239,15 +241,11 @@ class Life:
     def _watch(self) -> None:
         """Relay the log until the job has ended."""
         handle = self._handle()
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        rest = ""
+        relay = Relay(self.log.info, self._place("logs/step.log"))
         with portal.during(self._keep(handle)):
             for chunk in portal.iterate(self.target.logs(handle)):
-                *lines, rest = (rest + decoder.decode(chunk)).split("\n")
-                for line in lines:
-                    self.log.info("%s", line)
-        if rest:
-            self.log.info("%s", rest)
+                relay.feed(chunk)
+        relay.close()
 
     def _collect(self) -> Outcome:
         """Fetch what the job left; without a final status saying "succeeded" the step has failed."""
@@ -259,7 +257,12 @@ class Life:
             for part in ("logs", "gates", "outputs"):
                 if (folder / part).is_dir() and not self.ws.store.exists(f"{self.record.folder}/{part}"):
                     self.ws.store.put_tree(folder / part, f"{self.record.folder}/{part}")
-        self.record.note(metrics=metrics_of(outcome.events), tags=tags_of(outcome.events), final=outcome.final)
+        self.record.note(
+            metrics=metrics_of(outcome.events, "run"),
+            parent_metrics=metrics_of(outcome.events, "parent"),
+            tags=tags_of(outcome.events),
+            final=outcome.final,
+        )
         final = outcome.final
         if final["status"] == "succeeded":
             return outcome
@@ -268,7 +271,7 @@ class Life:
         last = "\n".join(final.get("last_lines") or [])
         raise ActivityFailedException(
             f"The step {self.spec.name!r} failed on {self.spec.compute_target}: {final.get('reason')}",
-            hint=f"The whole log is {self._log_place()}. Its last lines:\n{last}",
+            hint=f"The whole log is {self._place('logs/step.log')}. Its last lines:\n{last}",
         )
 
     def _judge(self, outcome: Outcome) -> dict[str, dict[str, Any]]:
@@ -349,10 +352,6 @@ class Life:
             self.log.warning("Cleaning up after the failure did not succeed: %s", trouble)
         self._end("cancelled" if cancelled else "failed", str(error) or type(error).__name__)
 
-    def _over(self, error: Exception) -> Exception:
-        self._end("failed", str(error))
-        return error
-
     def _end(self, phase: str, error: str | None = None) -> None:
         """Write the end into state and record, and free the target."""
         handle = self.state.handle
@@ -400,6 +399,3 @@ class Life:
     def _place(self, part: str) -> str:
         local = self.ws.store.local_path(f"{self.record.folder}/{part}")
         return str(local or f"{self.ws.root}/{self.record.folder}/{part}")
-
-    def _log_place(self) -> str:
-        return self._place("logs/step.log")
