@@ -20,6 +20,7 @@ from stepwell.data.version import digest_of
 from stepwell.errors import DatasetChangedError, DatasetError, UserErrorException
 from stepwell.runtime import definition as definitions
 from stepwell.runtime.names import check_name, nearest
+from stepwell.workspace.store import encode
 from stepwell.workspace.workspace import Workspace
 
 pin = pinning.pin
@@ -126,15 +127,10 @@ def register(
             return made
     version = _version(ws, identity, definition, files, name=name, description=description, tags=dict(tags or {}))
     manifest = version.to_dict()
+    del manifest["version"]  # the record's name says it: which one it gets is known only when it has it
     manifest.update(producer=dict(producer) if producer else None, verdict=verdict, rows=rows, schema=schema)
-    number = (known[-1] if known else 0) + 1
-    while True:
-        manifest["version"] = number
-        try:
-            ws.store.create_json(f"datasets/{name}/{number}.json", manifest)
-            return DatasetVersion.from_dict(manifest)
-        except FileExistsError:
-            number += 1  # another writer was faster
+    number = ws.store.create_numbered(f"datasets/{name}", (known[-1] if known else 0) + 1, encode(manifest))
+    return DatasetVersion.from_dict({**manifest, "version": number})
 
 
 def _made_by(ws: Workspace, name: str, key: Any, known: Sequence[int]) -> DatasetVersion | None:
@@ -171,7 +167,8 @@ def get(ws: Workspace, name: str, version: int | str | None = "latest") -> Datas
         wanted = numbers[-1] if numbers else None
     if wanted is not None:
         try:
-            return DatasetVersion.from_dict(ws.store.read_json(f"datasets/{name}/{wanted}.json"))
+            manifest = ws.store.read_json(f"datasets/{name}/{wanted}.json")
+            return DatasetVersion.from_dict({**manifest, "version": wanted})
         except FileNotFoundError:
             numbers = _numbers(ws, name)
     if numbers:

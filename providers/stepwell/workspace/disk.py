@@ -83,20 +83,47 @@ def create(path: Path, content: bytes | BinaryIO | Path, temporary: Path, *, dur
     :param temporary: a folder on the same filesystem to write aside in.
     :raises FileExistsError: *path* exists; it is left as it is.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with aside(temporary) as draft:
         write(draft, content, durable=durable)
-        try:
-            os.link(draft, path)
-        except OSError as problem:
-            if problem.errno not in _NOT_SUPPORTED:
-                raise
-            rename_exclusive(draft, path)  # a filesystem without hard links
+        _claim(draft, path)
+
+
+def create_numbered(folder: Path, first: int, content: bytes, temporary: Path) -> int:
+    """Create ``<folder>/<n>.json`` with the first free *n* from *first* on, exclusively; return *n*."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = first
+    with aside(temporary) as draft:
+        write(draft, content, durable=True)
+        while True:
+            try:
+                _claim(draft, folder / f"{number}.json")
+                return number
+            except FileExistsError:
+                number += 1
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, unless it is there. A file in its place is a fault, never "exists already"."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as problem:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from problem
+
+
+def _claim(draft: Path, path: Path) -> None:
+    """Give the file *draft* the name *path*, unless it is taken."""
+    try:
+        os.link(draft, path)
+    except OSError as problem:
+        if problem.errno not in _NOT_SUPPORTED:
+            raise
+        rename_exclusive(draft, path)  # a filesystem without hard links
 
 
 def replace(path: Path, content: bytes | BinaryIO | Path, temporary: Path, *, durable: bool = False) -> None:
     """Give the file *path* a new whole *content*; readers see the old or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with aside(temporary) as draft:
         write(draft, content, durable=durable)
         os.replace(draft, path)
@@ -110,7 +137,7 @@ def rename_exclusive(source: Path, target: Path) -> None:
     """
     if not os.path.lexists(source):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     code = _renameat2(source, target)
     if code == 0:
         return

@@ -47,6 +47,13 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def create_numbered(self, folder: str, first: int, data: bytes) -> int:
+        """Create ``<folder>/<n>.json`` with the first free *n* from *first* on; return *n*.
+
+        Each number is given to one writer only, and a writer takes the next one only if the one before is taken.
+        """
+
+    @abstractmethod
     def replace(self, path: str, data: bytes) -> None:
         """Create or replace the file *path*; readers see the old or the new content, never a part."""
 

@@ -60,6 +60,22 @@ class HdfsStore(Store):
     def create(self, path: str, data: bytes) -> None:
         self._fs.put_whole(self._at(path), data, self._temporary)
 
+    def create_numbered(self, folder: str, first: int, data: bytes) -> int:
+        draft, number = f"{self._temporary}/{uuid.uuid4().hex}", first
+        self._fs.mkdir(self._at(folder))
+        self._fs.create(draft, data)
+        try:
+            while True:
+                try:
+                    self._fs.rename(draft, self._at(f"{folder}/{number}.json"))
+                    return number
+                except FileExistsError:
+                    number += 1
+        except BaseException:
+            with suppress(Exception):
+                self._fs.rm(draft)
+            raise
+
     def replace(self, path: str, data: bytes) -> None:
         self._fs.put_whole(self._at(path), data, self._temporary, overwrite=True)
 

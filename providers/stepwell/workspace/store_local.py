@@ -49,6 +49,10 @@ class LocalStore(Store):
         with disk.explained(f"{path} cannot be created in the workspace {self.root}", WorkspaceError):
             disk.create(self._at(path), data, self._temporary, durable=True)
 
+    def create_numbered(self, folder: str, first: int, data: bytes) -> int:
+        with disk.explained(f"{folder} cannot be added to in the workspace {self.root}", WorkspaceError):
+            return disk.create_numbered(self._at(folder), first, data, self._temporary)
+
     def replace(self, path: str, data: bytes) -> None:
         with disk.explained(f"{path} cannot be written in the workspace {self.root}", WorkspaceError):
             disk.replace(self._at(path), data, self._temporary, durable=True)

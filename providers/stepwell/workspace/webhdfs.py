@@ -225,6 +225,8 @@ def check(answer: requests.Response, what: str) -> None:
         name, message = str(problem["exception"]), str(problem["message"]).splitlines()[0]
     except (ValueError, KeyError, TypeError, IndexError):
         name, message = f"HTTP {answer.status_code}", str(answer.reason)
+    if "(is not a directory)" in message:  # HDFS calls it "access control"
+        name = _MISSING[0] if answer.request.method == "GET" else _NOT_A_FOLDER[0]
     _raise(name, message, what)
 
 

@@ -61,10 +61,6 @@ class HdfsBackend(Backend):
             found = self.fs.info(self._at(path))
         except FileNotFoundError:
             return None
-        except DatastoreError as error:
-            if isinstance(error.__context__, NotADirectoryError):
-                return None
-            raise
         if found["type"] != "file":
             return None
         return FileInfo(normal(path), int(found["size"]), found["modificationTime"] / 1000)

@@ -111,4 +111,4 @@ class LocalBackend(Backend):
 
     def makedirs(self, path: str) -> None:
         with disk.explained(f"The folder {path} cannot be made in the datastore {self.root}", DatastoreError):
-            self._at(path).mkdir(parents=True, exist_ok=True)
+            disk.make_folder(self._at(path))

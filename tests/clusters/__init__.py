@@ -1,0 +1,1 @@
+"""Real clusters for tests, started when the first test asks for them."""
