@@ -42,6 +42,7 @@ def get_fs(conn_id: str | None, storage_options: Mapping[str, Any] | None = None
         user = user or connection.login
     if not url:
         raise DatastoreError(
-            f"Nothing says where WebHDFS of {conn_id!r} answers", hint="Give 'webhdfs_url' in the extra of the connection"
+            f"Nothing says where WebHDFS of {conn_id!r} answers",
+            hint="Give 'webhdfs_url' in the extra of the connection",
         )
     return WebHDFS.at(url, user)

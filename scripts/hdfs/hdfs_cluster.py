@@ -301,7 +301,7 @@ def _free_ports() -> dict[str, int]:
         sockets = [stack.enter_context(socket.socket()) for _ in _PORTS]
         for one in sockets:
             one.bind((HOST, 0))
-        return {name: one.getsockname()[1] for name, one in zip(_PORTS, sockets)}
+        return {name: one.getsockname()[1] for name, one in zip(_PORTS, sockets, strict=True)}
 
 
 def _is_free(port: int) -> bool:
@@ -342,7 +342,9 @@ def _reap(pid: int) -> None:
 def _write_xml(path: Path, properties: dict[str, str]) -> None:
     from xml.sax.saxutils import escape
 
-    lines = [f"  <property><name>{escape(k)}</name><value>{escape(v)}</value></property>" for k, v in properties.items()]
+    lines = [
+        f"  <property><name>{escape(k)}</name><value>{escape(v)}</value></property>" for k, v in properties.items()
+    ]
     path.write_text('<?xml version="1.0"?>\n<configuration>\n' + "\n".join(lines) + "\n</configuration>\n")
 
 
@@ -362,7 +364,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "start":
             cluster.start()
-            print(f"HDFS runs: {cluster.rpc} (Spark), {cluster.webhdfs} (WebHDFS), everything below {cluster.directory}")
+            print(
+                f"HDFS runs: {cluster.rpc} (Spark), {cluster.webhdfs} (WebHDFS), everything below {cluster.directory}"
+            )
         elif options.command == "stop":
             cluster.stop()
         else:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+
 from hdfs.hdfs_cluster import HdfsCluster, HdfsError
 
 

@@ -1,4 +1,4 @@
-"""``Dataset``, ``TabularDataset``, ``FileDataset``: v1's names. Lazy and immutable: nothing is read until it must be."""
+"""``Dataset``, ``TabularDataset``, ``FileDataset``: v1's names; lazy and immutable."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Self = TypeVar("Self", bound="AbstractDataset")
 class AbstractDataset:
     """What tabular and file datasets share.
 
-    A dataset is a definition (made by ``Dataset.Tabular.from_…``), or a registered version (by name), or a definition made
-    from a registered version by operations; the last two read the files that were pinned, and no others.
+    A dataset is a definition (made by ``Dataset.Tabular.from_…``), or a registered version (by name), or a definition
+    made from a registered version by operations; the last two read the files that were pinned, and no others.
     """
 
     kind: str = ""

@@ -27,8 +27,8 @@ class Datastore:
     """A datastore by its name. Building one costs nothing and asks nobody.
 
     What the name means, in this order: the Airflow connection of that id (type ``stepwell_datastore``); the record that
-    ``register_local`` or ``register_hdfs`` wrote into the workspace; for ``workspaceblobstore``, the folder ``data`` below
-    the workspace's root.
+    ``register_local`` or ``register_hdfs`` wrote into the workspace; for ``workspaceblobstore``, the folder ``data``
+    below the workspace's root.
 
     :param workspace: the workspace; ``None``: the default one.
     :param name: the datastore's name; ``None``: the workspace's default datastore.
@@ -46,7 +46,7 @@ class Datastore:
 
     @classmethod
     def get(cls, workspace: Workspace | str | None, datastore_name: str) -> Datastore:
-        """Return the datastore *datastore_name*. Whether it exists shows when it is used: a DAG file must parse fast."""
+        """Return the datastore *datastore_name*. Whether it exists shows when it is used: parsing is fast."""
         return cls(workspace, datastore_name)
 
     @classmethod
@@ -234,7 +234,8 @@ class Datastore:
         """Copy local files into the datastore.
 
         :param relative_root: the folder whose structure is kept below *target_path*; default: the files' common folder.
-        :param overwrite: replace files that exist; without it they are left as they are and named in the log (as in v1).
+        :param overwrite: replace files that exist; without it they are left as they are and named in the log (as in
+            v1).
         :returns: the reference to *target_path*.
         :raises UserErrorException: a file does not exist, or stands outside *relative_root*. Nothing was copied then.
         """
@@ -327,8 +328,8 @@ class WebFiles(Datastore):
 def connection_settings(connection: ConnectionInfo) -> tuple[str, dict[str, Any]]:
     """Return the kind and the settings of the datastore that *connection* describes.
 
-    HDFS: ``host`` and ``port`` are the NameNode's RPC, ``login`` the user; the extra holds ``root`` and ``webhdfs_url``.
-    Local: ``root`` in the extra.
+    HDFS: ``host`` and ``port`` are the NameNode's RPC, ``login`` the user; the extra holds ``root`` and
+    ``webhdfs_url``. Local: ``root`` in the extra.
 
     :raises DatastoreError: something is missing.
     """

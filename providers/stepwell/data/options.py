@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -94,30 +94,37 @@ def normalise(format: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise UserErrorException(f"The option {name!r} is not known for {format or 'file'} datasets", allowed=known)
     plain: dict[str, Any] = {**known, **given}
-    if "separator" in plain and (not isinstance(plain["separator"], str) or not plain["separator"]):
-        raise UserErrorException(f"separator={plain['separator']!r} is not a piece of text")
-    if "header" in plain:
-        plain["header"] = _header(plain["header"])
-    if "encoding" in plain:
-        plain["encoding"] = _encoding(plain["encoding"])
-    if "invalid_lines" in plain and plain["invalid_lines"] not in ("error", "drop"):
-        raise UserErrorException(f"invalid_lines={plain['invalid_lines']!r} is not allowed", allowed=["error", "drop"])
-    if "set_column_types" in plain:
-        plain["set_column_types"] = _column_types(plain["set_column_types"])
-    for flag in ("infer_column_types", "include_path", "support_multi_line", "empty_as_string"):
-        if flag in plain and not isinstance(plain[flag], bool):
-            raise UserErrorException(f"{flag}={plain[flag]!r} is not allowed", allowed=["True", "False"])
-    partition = plain.get("partition_format")
-    if partition is not None and not isinstance(partition, str):
-        raise UserErrorException(f"partition_format={partition!r} is not a piece of text")
+    for name, check in _CHECKS.items():
+        if name in plain:
+            plain[name] = check(name, plain[name])
     if glob is not None:
-        if not isinstance(glob, str) or not glob:
-            raise UserErrorException(f"path_glob={glob!r} is not a pattern")
-        plain["path_glob"] = glob
+        plain["path_glob"] = _text("path_glob", glob)
     return plain
 
 
-def _header(header: Any) -> str:
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise UserErrorException(f"{name}={value!r} is not allowed", allowed=["a piece of text"])
+    return value
+
+
+def _text_or_none(name: str, value: Any) -> str | None:
+    return None if value is None else _text(name, value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UserErrorException(f"{name}={value!r} is not allowed", allowed=["True", "False"])
+    return value
+
+
+def _invalid_lines(name: str, value: Any) -> str:
+    if value not in ("error", "drop"):
+        raise UserErrorException(f"{name}={value!r} is not allowed", allowed=["error", "drop"])
+    return str(value)
+
+
+def _header(_: str, header: Any) -> str:
     if isinstance(header, bool):
         return "all_files_have_same_headers" if header else "no_headers"
     if isinstance(header, Enum):
@@ -130,7 +137,7 @@ def _header(header: Any) -> str:
     )
 
 
-def _encoding(encoding: Any) -> str:
+def _encoding(_: str, encoding: Any) -> str:
     name = str(encoding).lower()
     name = _ALIASES.get(name, name)
     if name not in ENCODINGS:
@@ -138,7 +145,7 @@ def _encoding(encoding: Any) -> str:
     return name
 
 
-def _column_types(types: Any) -> dict[str, Any] | None:
+def _column_types(_: str, types: Any) -> dict[str, Any] | None:
     if types is None:
         return None
     if not isinstance(types, Mapping):
@@ -154,3 +161,17 @@ def _column_types(types: Any) -> dict[str, Any] | None:
                 f"The type {kind!r} of column {name!r} is not known", allowed=[f"DataType.to_{t}()" for t in _TYPES]
             )
     return plain
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "separator": _text,
+    "header": _header,
+    "encoding": _encoding,
+    "invalid_lines": _invalid_lines,
+    "set_column_types": _column_types,
+    "infer_column_types": _flag,
+    "include_path": _flag,
+    "support_multi_line": _flag,
+    "empty_as_string": _flag,
+    "partition_format": _text_or_none,
+}

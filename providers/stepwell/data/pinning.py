@@ -20,8 +20,8 @@ _MARKERS = ("_SUCCESS", "_committed_", "_started_")
 def pin(ws: Workspace, definition: Mapping[str, Any]) -> list[PinnedFile]:
     """Return the files that the paths of *definition* mean now, in their order, each once.
 
-    In a tabular dataset files and folders below a path whose names start with ``_`` or ``.`` are not data (Spark's rule);
-    in a file dataset only Spark's own markers are left out.
+    In a tabular dataset files and folders below a path whose names start with ``_`` or ``.`` are not data (Spark's
+    rule); in a file dataset only Spark's own markers are left out.
 
     :raises DatasetError: a path that does not exist, or a pattern that matches no file.
     """

@@ -66,8 +66,8 @@ def load_definition(ws: Workspace, identity: str) -> dict[str, Any]:
 def unregistered(ws: Workspace, definition: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> DatasetVersion:
     """Pin the files that *definition* means now, and keep it so that its id finds it; register nothing.
 
-    :param base: ``{"name", "version"}`` of the registered version that *definition* was made from by operations: then the
-        files pinned there are meant, whatever stands beside them today.
+    :param base: ``{"name", "version"}`` of the registered version that *definition* was made from by operations: then
+        the files pinned there are meant, whatever stands beside them today.
     :raises DatasetError: a path does not exist, or a pattern matches nothing.
     :raises DatasetChangedError: a file of *base* has changed.
     """
@@ -206,7 +206,7 @@ def resolve_reference(ws: Workspace, reference: Mapping[str, Any]) -> DatasetVer
     digest = reference.get("digest")
     if digest and digest != found.digest:
         raise DatasetChangedError(
-            f"The data at {found.uri} is not what the reference was made for: its digest is {found.digest}, not {digest}",
+            f"The data at {found.uri} is not what the reference means: its digest is {found.digest}, not {digest}",
             hint="Run the producing step again, or take the new data as a new version",
         )
     return found
@@ -266,7 +266,7 @@ def _number(version: int | str | None) -> int | None:
     if version in (None, "latest"):
         return None
     try:
-        number = int(version)  # type: ignore[arg-type]
+        number = int(version)
     except (TypeError, ValueError):
         number = 0
     if number < 1:

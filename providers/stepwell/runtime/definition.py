@@ -28,7 +28,7 @@ import copy
 import hashlib
 import json
 import math
-from typing import Any, Dict, Iterable, List, Optional, Union
+from typing import Any, Dict, Iterable, Union
 
 from stepwell.runtime.errors import UserErrorException
 
@@ -44,9 +44,10 @@ HEADERS = (
     "combine_all_files_headers",
     "all_files_have_same_headers",
 )
-#: Options of each format with their defaults (v1's). ``set_column_types`` is ``{column: {"type": "string|long|float|bool|
-#: datetime", "decimal_mark": "." (float), "formats": [strptime pattern, …] or null (datetime)}}`` or null.
-OPTIONS: Dict[Optional[str], Dict[str, Any]] = {
+#: Options of each format with their defaults (v1's). ``set_column_types`` is null or ``{column: type}``, a type being
+#: ``{"type": "string"}`` (or ``long``, ``bool``), ``{"type": "float", "decimal_mark": "."}`` or
+#: ``{"type": "datetime", "formats": [strptime pattern, …] or null}``.
+OPTIONS: dict[str | None, dict[str, Any]] = {
     "delimited": {
         "separator": ",",
         "header": "all_files_have_same_headers",
@@ -81,9 +82,9 @@ def canonical(value: Any) -> str:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise UserErrorException(
-            "A dataset definition can hold only plain values, and this one does not: {}".format(error),
+            f"A dataset definition can hold only plain values, and this one does not: {error}",
             hint="Use strings, numbers, booleans, lists and dicts",
-        )
+        ) from error
 
 
 def content_id(definition: Definition) -> str:
@@ -93,7 +94,7 @@ def content_id(definition: Definition) -> str:
 
 
 def make(
-    kind: str, format: Optional[str], paths: Iterable[Dict[str, str]], options: Optional[Dict[str, Any]] = None
+    kind: str, format: str | None, paths: Iterable[dict[str, str]], options: dict[str, Any] | None = None
 ) -> Definition:
     """Return a new definition with complete options and an empty plan.
 
@@ -116,15 +117,15 @@ def check(definition: Any) -> Definition:
     """
     if not isinstance(definition, dict) or set(definition) != {"kind", "format", "paths", "options", "plan"}:
         raise UserErrorException(
-            "{!r} is not a dataset definition".format(definition),
+            f"{definition!r} is not a dataset definition",
             allowed=["kind", "format", "paths", "options", "plan"],
         )
     kind, format = definition["kind"], definition["format"]
     if kind not in KINDS:
-        raise UserErrorException("{!r} is not a kind of dataset".format(kind), allowed=KINDS)
+        raise UserErrorException(f"{kind!r} is not a kind of dataset", allowed=KINDS)
     if (kind == "file") != (format is None) or (kind == "tabular" and format not in FORMATS):
         raise UserErrorException(
-            "A {} dataset cannot have the format {!r}".format(kind, format),
+            f"A {kind} dataset cannot have the format {format!r}",
             allowed=FORMATS if kind == "tabular" else ["None"],
         )
     unknown = sorted(set(definition["options"]) - set(OPTIONS[format]))
@@ -138,7 +139,7 @@ def check(definition: Any) -> Definition:
     for path in definition["paths"]:
         if not isinstance(path, dict) or set(path) not in ({"datastore", "path"}, {"url"}):
             raise UserErrorException(
-                "{!r} is not a path of a dataset".format(path), allowed=['{"datastore": …, "path": …}', '{"url": …}']
+                f"{path!r} is not a path of a dataset", allowed=['{"datastore": …, "path": …}', '{"url": …}']
             )
     if len({"url" in path for path in definition["paths"]}) > 1:
         raise UserErrorException("URLs and datastore paths cannot be mixed in one dataset")
@@ -158,12 +159,12 @@ def with_operation(definition: Definition, operation: Operation) -> Definition:
 # -- the plan -------------------------------------------------------------------------------------------------------
 
 
-def keep_columns(columns: Union[str, Iterable[str]]) -> Operation:
+def keep_columns(columns: str | Iterable[str]) -> Operation:
     """Keep only these columns, in the order of the data."""
     return {"op": "keep_columns", "columns": _columns("keep_columns", columns)}
 
 
-def drop_columns(columns: Union[str, Iterable[str]]) -> Operation:
+def drop_columns(columns: str | Iterable[str]) -> Operation:
     """Leave these columns out."""
     return {"op": "drop_columns", "columns": _columns("drop_columns", columns)}
 
@@ -173,7 +174,7 @@ def filter(expression: Any) -> Operation:
     tree = expression.tree if isinstance(expression, Expression) else expression
     if isinstance(tree, bool) or not isinstance(tree, dict):
         raise UserErrorException(
-            "filter() needs an expression, not {!r}".format(tree), hint="Write for example dataset['Age'] > 30"
+            f"filter() needs an expression, not {tree!r}", hint="Write for example dataset['Age'] > 30"
         )
     return {"op": "filter", "expression": check_expression(tree)}
 
@@ -194,29 +195,29 @@ def sample(probability: float, seed: int) -> Operation:
 
 
 def split(percentage: float, seed: int, part: str) -> Operation:
-    """Keep one *part* ("left": about *percentage* of the rows, "right": the others); both parts need the same *seed*."""
+    """Keep one *part* ("left": about *percentage* of the rows, "right": the others); both need the same *seed*."""
     if part not in ("left", "right"):
-        raise UserErrorException("{!r} is not a part of a split".format(part), allowed=["left", "right"])
+        raise UserErrorException(f"{part!r} is not a part of a split", allowed=["left", "right"])
     fraction = _fraction("random_split", "percentage", percentage)
     return {"op": "split", "percentage": fraction, "seed": int(seed), "part": part}
 
 
-def _columns(what: str, columns: Union[str, Iterable[str]]) -> List[str]:
+def _columns(what: str, columns: str | Iterable[str]) -> list[str]:
     names = [columns] if isinstance(columns, str) else list(columns)
     if not names or not all(isinstance(n, str) and n for n in names):
-        raise UserErrorException("{}({!r}) needs one or more column names".format(what, columns))
+        raise UserErrorException(f"{what}({columns!r}) needs one or more column names")
     return names
 
 
 def _count(what: str, count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise UserErrorException("{}({!r}) needs a whole number, 0 or more".format(what, count))
+        raise UserErrorException(f"{what}({count!r}) needs a whole number, 0 or more")
     return count
 
 
 def _fraction(what: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise UserErrorException("{}({}={!r}) needs a number from 0 to 1".format(what, name, value))
+        raise UserErrorException(f"{what}({name}={value!r}) needs a number from 0 to 1")
     return float(value)
 
 
@@ -231,19 +232,19 @@ def _check_operation(operation: Any) -> Operation:
         "sample": lambda o: sample(o["probability"], o["seed"]),
         "split": lambda o: split(o["percentage"], o["seed"], o["part"]),
     }
-    build = builders.get(operation.get("op")) if isinstance(operation, dict) else None
+    build = builders.get(str(operation.get("op"))) if isinstance(operation, dict) else None
     if build is None:
-        raise UserErrorException("{!r} is not an operation on a dataset".format(operation), allowed=builders)
+        raise UserErrorException(f"{operation!r} is not an operation on a dataset", allowed=builders)
     try:
         return build(operation)
     except KeyError as missing:
-        raise UserErrorException("The operation {!r} lacks {}".format(operation, missing))
+        raise UserErrorException(f"The operation {operation!r} lacks {missing}") from missing
 
 
 # -- expressions ----------------------------------------------------------------------------------------------------
 
 
-def check_expression(tree: Any) -> Dict[str, Any]:
+def check_expression(tree: Any) -> dict[str, Any]:
     """Return *tree* if it is an expression tree (see the head of this module).
 
     :raises UserErrorException: it is not; the message shows the node.
@@ -271,14 +272,14 @@ def check_expression(tree: Any) -> Dict[str, Any]:
         if op in _TEXT and keys == {"op", "operand", "text"} and isinstance(tree["text"], str):
             check_expression(tree["operand"])
             return tree
-    raise UserErrorException("{!r} is not part of a filter".format(tree), hint="Write for example dataset['Age'] > 30")
+    raise UserErrorException(f"{tree!r} is not part of a filter", hint="Write for example dataset['Age'] > 30")
 
 
 def _constant(value: Any) -> Constant:
     if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise UserErrorException(
-        "{!r} cannot be compared with in a filter".format(value),
+        f"{value!r} cannot be compared with in a filter",
         allowed=["a string", "a finite number", "a boolean", "None"],
     )
 
@@ -291,7 +292,7 @@ class Expression:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, tree: Dict[str, Any]) -> None:
+    def __init__(self, tree: dict[str, Any]) -> None:
         self.tree = check_expression(tree)
 
     def _binary(self, op: str, other: Any) -> Expression:
@@ -352,7 +353,7 @@ class Expression:
         return Expression({"op": "contains", "operand": self.tree, "text": text})
 
     def __repr__(self) -> str:
-        return "Expression({})".format(canonical(self.tree))
+        return f"Expression({canonical(self.tree)})"
 
 
 def column(name: str) -> Expression:

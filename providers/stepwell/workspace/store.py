@@ -1,7 +1,7 @@
 """Where a workspace keeps its records: plain files below one root, behind one small interface per filesystem.
 
-Immutable records are created exclusively and as a whole. A few small heads (``compute/<name>.json`` and the like) can be
-replaced; each carries its ``revision``, and a replacement must name the revision that it was made from.
+Immutable records are created exclusively and as a whole. A few small heads (``compute/<name>.json`` and the like) can
+be replaced; each carries its ``revision``, and a replacement must name the revision that it was made from.
 """
 
 from __future__ import annotations

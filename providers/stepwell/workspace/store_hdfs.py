@@ -26,7 +26,8 @@ STALE_SECONDS = 20.0
 
 
 class HdfsStore(Store):
-    """Files in HDFS: written aside, then renamed with ``renameoptions=NONE``, which never replaces and never moves into.
+    """Files in HDFS: written aside, then renamed with ``renameoptions=NONE``, which never replaces and never moves
+    into.
 
     :param url: ``hdfs://[user@]host:port/path``.
     :param options: ``webhdfs_url`` (default ``http://host:9870``) and ``user``.
@@ -35,7 +36,9 @@ class HdfsStore(Store):
     def __init__(self, url: str, options: Record | None = None) -> None:
         parts, given = urlsplit(url), options or {}
         if not parts.hostname or not parts.path.strip("/"):
-            raise UserErrorException(f"The workspace root {url!r} lacks a host or a path", allowed=["hdfs://host:port/path"])
+            raise UserErrorException(
+                f"The workspace root {url!r} lacks a host or a path", allowed=["hdfs://host:port/path"]
+            )
         rpc = f"hdfs://{parts.hostname}:{parts.port or 8020}"
         self._files = HdfsBackend(
             root=unquote(parts.path),
@@ -127,9 +130,9 @@ class HdfsStore(Store):
     def lock(self, path: str) -> Iterator[None]:
         """Keep others from replacing *path*: whoever creates the lock file has it.
 
-        HDFS knows no lock that dies with its owner. So one that did not change for :data:`STALE_SECONDS` on the waiter's
-        own clock counts as left behind and is moved away. (So an owner that is stopped for longer than that, in the middle
-        of replacing a head, can undo another's replacement; immutable records do not depend on locks.)
+        HDFS knows no lock that dies with its owner. So one that did not change for :data:`STALE_SECONDS` on the
+        waiter's own clock counts as left behind and is moved away. (So an owner that is stopped for longer than that,
+        in the middle of replacing a head, can undo another's replacement; immutable records do not depend on locks.)
         """
         name = hashlib.sha256(relative(path).encode()).hexdigest()[:16]
         place = f"{self._files.root}/.locks/{name}"

@@ -1,4 +1,4 @@
-"""HDFS over WebHDFS: fsspec's filesystem, with what it leaves out: timeouts, exclusive creation, renames that are checked.
+"""HDFS over WebHDFS: fsspec's filesystem, with timeouts, exclusive creation and renames that are checked.
 
 Imported only where HDFS is really used, hence the imports at the top.
 """
@@ -27,7 +27,12 @@ _MISSING = ("FileNotFoundException",)
 _EXISTS = ("FileAlreadyExistsException", "AlreadyBeingCreatedException")
 _FORBIDDEN = ("AccessControlException", "SecurityException")
 _NOT_A_FOLDER = ("ParentNotDirectoryException",)
-_NO_SPACE = ("DSQuotaExceededException", "NSQuotaExceededException", "QuotaExceededException", "DiskOutOfSpaceException")
+_NO_SPACE = (
+    "DSQuotaExceededException",
+    "NSQuotaExceededException",
+    "QuotaExceededException",
+    "DiskOutOfSpaceException",
+)
 _STARTING = ("SafeModeException", "RetriableException", "StandbyException")
 _PLACES = "could only be written to 0 of the"
 
@@ -35,7 +40,7 @@ _PLACES = "could only be written to 0 of the"
 class _Session(requests.Session):
     """A session that never waits for ever, and says who did not answer."""
 
-    def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+    def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
         kwargs.setdefault("timeout", (CONNECT_SECONDS, READ_SECONDS))
         try:
             return super().request(method, url, *args, **kwargs)
@@ -61,6 +66,7 @@ class WebHDFS(theirs.WebHDFS):  # type: ignore[misc]
     :param user: whom to be (Hadoop's simple authentication).
     """
 
+    session: requests.Session
     protocol = ("hdfs", "webhdfs")
     cachable = False  # a requests session does not survive a fork
 
@@ -76,7 +82,9 @@ class WebHDFS(theirs.WebHDFS):  # type: ignore[misc]
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DatastoreError(f"webhdfs_url={url!r} is not an address", allowed=["http://host:9870", "https://host:9871"])
+            raise DatastoreError(
+                f"webhdfs_url={url!r} is not an address", allowed=["http://host:9870", "https://host:9871"]
+            )
         secure = parts.scheme == "https"
         name = user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
         return cls(parts.hostname, parts.port or (9871 if secure else 9870), name, use_https=secure)
@@ -89,7 +97,13 @@ class WebHDFS(theirs.WebHDFS):  # type: ignore[misc]
         self.session = session
 
     def _call(
-        self, op: str, method: str = "get", path: str | None = None, data: Any = None, redirect: bool = True, **kwargs: Any
+        self,
+        op: str,
+        method: str = "get",
+        path: str | None = None,
+        data: Any = None,
+        redirect: bool = True,
+        **kwargs: Any,
     ) -> requests.Response:
         stream = kwargs.pop("stream", False)
         place = self._strip_protocol(path) if path is not None else ""
@@ -184,7 +198,7 @@ class WebHDFS(theirs.WebHDFS):  # type: ignore[misc]
     def checksum_of(self, path: str) -> str:
         """Return ``hdfs-…:<hex>``, which the cluster computes itself: no data moves.
 
-        It depends on the block size too, so equal content may have unequal checksums; unequal content never has equal ones.
+        It depends on the block size too: equal content may have unequal checksums, never the other way round.
         """
         found = self.ukey(path)
         algorithm = str(found["algorithm"]).lower()

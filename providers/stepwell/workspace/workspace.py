@@ -1,4 +1,4 @@
-"""``Workspace``: v1's first word. Building one costs nothing; its root is looked up and read when it is first needed."""
+"""``Workspace``: v1's first word. Building one costs nothing; its root is looked up when it is needed."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _CONFIG_NAMES = ("config.json", "project.json")
 class Workspace:
     """A named place for datasets, compute targets and runs.
 
-    Its root, in this order: *root*; the connection ``stepwell_<name>`` (its extra ``root``, else its host, as a URL); the
-    environment variable ``STEPWELL_ROOT``; ``.stepwell`` in the current directory. Workers that do not share a disk need a
-    shared root.
+    Its root, in this order: *root*; the connection ``stepwell_<name>`` (its extra ``root``, else its host, as a URL);
+    the environment variable ``STEPWELL_ROOT``; ``.stepwell`` in the current directory. Workers that do not share a disk
+    need a shared root.
 
     :param name: letters, digits, ``_``, ``-``, ``.``.
     :param root: ``file:///…``, a path, or ``hdfs://host:port/path`` (its WebHDFS address: extra ``webhdfs_url`` of the
@@ -63,7 +63,8 @@ class Workspace:
 
         Looked for in *path* (a file or a folder; default: the current directory) and its parents, in each directly, in
         ``.azureml`` and in ``aml_config``; ``project.json`` (v1's older name) serves too. The keys are v1's
-        ``workspace_name`` and, beside it, Stepwell's ``root``; v1's ``subscription_id`` and ``resource_group`` are ignored.
+        ``workspace_name`` and, beside it, Stepwell's ``root``; v1's ``subscription_id`` and ``resource_group`` are
+        ignored.
 
         Unlike v1, which raises: where no *path* is given and no file is found, this is the default workspace.
 
@@ -216,7 +217,7 @@ class Workspace:
         self.store.update(SETTINGS, lambda head: {**(head or {}), "default_datastore": datastore.name})
 
     def datastore(self, name: str | None = None) -> Datastore:
-        """Return the datastore *name*; ``None``: the default one; ``""``: what reads the files of datasets made of URLs."""
+        """Return the datastore *name*; ``None``: the default one; ``""``: what reads files by their URL."""
         from stepwell.data.datastore import Datastore, WebFiles
 
         return WebFiles(self) if name == "" else Datastore(self, name)
@@ -240,16 +241,14 @@ class Workspace:
         """The compute targets, by name."""
         from stepwell.compute.targets import ComputeTarget
 
-        targets: Mapping[str, Any] = ComputeTarget.list(self)
-        return targets if isinstance(targets, Mapping) else {target.name: target for target in targets}
+        return {target.name: target for target in ComputeTarget.list(self)}
 
     @property
     def linked_services(self) -> Mapping[str, Any]:
         """The linked services, by name."""
         from stepwell.compute.targets import LinkedService
 
-        services: Any = LinkedService.list(self)
-        return services if isinstance(services, Mapping) else {service.name: service for service in services}
+        return {service.name: service for service in LinkedService.list(self)}
 
     def __repr__(self) -> str:
         return f"Workspace({self.name!r})"

@@ -178,13 +178,22 @@ class DatastoreContract:
     @pytest.mark.parametrize("path", ["../x", "a/../../x", "/../x"])
     def test_a_path_that_leaves_the_root_is_refused(self, backend: Backend, file: Path, path: str) -> None:
         acts = [backend.open, backend.list, backend.delete, backend.uri, backend.checksum, backend.makedirs]
-        for act in [*acts, lambda p: backend.put(file, p), lambda p: backend.create(p, b""), lambda p: backend.rename("a", p)]:
+        for act in [
+            *acts,
+            lambda p: backend.put(file, p),
+            lambda p: backend.create(p, b""),
+            lambda p: backend.rename("a", p),
+        ]:
             with pytest.raises(UserErrorException, match=r"leaves its root.*relative path without"):
                 act(path)
 
     def test_a_file_where_a_folder_is_needed(self, backend: Backend, file: Path) -> None:
         backend.put(file, "x")
-        for act in (lambda: backend.put(file, "x/y"), lambda: backend.create("x/y", b""), lambda: backend.makedirs("x/y")):
+        for act in (
+            lambda: backend.put(file, "x/y"),
+            lambda: backend.create("x/y", b""),
+            lambda: backend.makedirs("x/y"),
+        ):
             with pytest.raises(DatastoreError):
                 act()
         assert [f.path for f in backend.list()] == ["x"]

@@ -5,11 +5,11 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hdfs.hdfs_cluster import HdfsCluster
+from tests.contract.datastores.contract import DatastoreContract
 
+from hdfs.hdfs_cluster import HdfsCluster
 from stepwell.data.stores.hdfs import HdfsBackend
 from stepwell.errors import DatastoreError
-from tests.contract.datastores.contract import DatastoreContract
 
 pytestmark = pytest.mark.integration
 

@@ -4,11 +4,11 @@ import errno
 from pathlib import Path
 
 import pytest
+from tests.contract.datastores.contract import DatastoreContract
 
 from stepwell.data.stores.local import LocalBackend
 from stepwell.errors import UserErrorException
 from stepwell.workspace import disk
-from tests.contract.datastores.contract import DatastoreContract
 
 
 class TestLocalDatastore(DatastoreContract):
@@ -29,7 +29,9 @@ class TestLocalDatastore(DatastoreContract):
         with pytest.raises(UserErrorException, match="leads out"):
             backend.list("d")
 
-    def test_where_the_kernel_cannot_rename_exclusively(self, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_where_the_kernel_cannot_rename_exclusively(
+        self, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(disk, "_renameat2", lambda *_: errno.EINVAL)
         backend.create("a/x", b"1")
         backend.rename("a", "b")

@@ -4,11 +4,11 @@ import time
 import uuid
 
 import pytest
-from hdfs.hdfs_cluster import HdfsCluster
+from tests.contract.stores.contract import StoreContract
 
+from hdfs.hdfs_cluster import HdfsCluster
 from stepwell.workspace import store_hdfs
 from stepwell.workspace.store import Store, open_store
-from tests.contract.stores.contract import StoreContract
 
 pytestmark = pytest.mark.integration
 

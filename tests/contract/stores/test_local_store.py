@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.contract.stores.contract import StoreContract
 
 from stepwell.workspace.store import Store, open_store
-from tests.contract.stores.contract import StoreContract
 
 
 class TestLocalStore(StoreContract):

@@ -120,8 +120,8 @@ class Backend(ABC):
     def list(self, pattern: str = "") -> list[FileInfo]:
         """Return the files that *pattern* means, sorted by path.
 
-        A file's path means that file; a folder's path means every file below it; ``*`` and ``?`` stand for characters of
-        one name, ``**`` for any number of folders. Stepwell's own files are never shown.
+        A file's path means that file; a folder's path means every file below it; ``*`` and ``?`` stand for characters
+        of one name, ``**`` for any number of folders. Stepwell's own files are never shown.
         """
         clean = normal(pattern)
         fixed, magic = split_pattern(clean)
@@ -154,7 +154,7 @@ def normal(path: str) -> str:
 
 def split_pattern(pattern: str) -> tuple[str, bool]:
     """Return the folder that every match of *pattern* stands below, and whether it is a pattern at all."""
-    fixed = []
+    fixed: list[str] = []
     for part in pattern.split("/"):
         if _MAGIC.search(part):
             return "/".join(fixed), True

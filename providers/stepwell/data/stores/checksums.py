@@ -13,6 +13,7 @@ from stepwell.errors import DatasetChangedError
 
 #: A change within the clock's resolution leaves the time stamp as it is: a young stamp proves nothing ("racy git").
 RACY_SECONDS = 2.0
+_TABLE = "CREATE TABLE IF NOT EXISTS checksum (path TEXT PRIMARY KEY, size INT, mtime INT, inode INT, digest TEXT)"
 _REMEMBER_FROM = 1 << 20  # reading a smaller file again costs less than asking the database
 
 
@@ -65,9 +66,7 @@ class Checksums:
         try:
             self._database.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._database, timeout=1)) as db, db:
-                db.execute(
-                    "CREATE TABLE IF NOT EXISTS checksum (path TEXT PRIMARY KEY, size INT, mtime INT, inode INT, digest TEXT)"
-                )
+                db.execute(_TABLE)
                 db.execute("INSERT OR REPLACE INTO checksum VALUES (?,?,?,?,?)", (*key, digest))
         except (sqlite3.Error, OSError):
             return

@@ -51,7 +51,7 @@ class HdfsBackend(Backend):
 
     @property
     def _temporary(self) -> str:
-        return self._at(f"{PRIVATE}/tmp")
+        return self._at(f"{PRIVATE}/drafts")
 
     def uri(self, path: str = "") -> str:
         return self.rpc + self._at(path)
