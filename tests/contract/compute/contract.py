@@ -208,7 +208,8 @@ class TargetContract:
 
     def test_secrets_reach_the_step_and_nothing_else(self, run: Runner) -> None:
         handle = run(
-            "import os, sys, time\ns = os.environ['TOKEN']\nprint('long enough' if len(s) == 16 else s, s, flush=True)\n"
+            "import os, sys, time\ns = os.environ['TOKEN']\n"
+            "print('long enough' if len(s) == 16 else s, s, flush=True)\n"
             "sys.stdout.write(s[:7]); sys.stdout.flush(); time.sleep(0.4); print(s[7:])\n"
             "import urllib.parse; print(urllib.parse.quote(s, safe=''), file=sys.stderr, flush=True)\n"
             "while not os.path.exists('go'): time.sleep(0.02)",

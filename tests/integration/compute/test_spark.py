@@ -1,4 +1,4 @@
-"""The kind ``spark`` keeps the contract, on a real ``spark-submit`` with a user-managed environment that has PySpark."""
+"""The kind ``spark`` keeps the contract, on a real ``spark-submit`` and a user-managed environment with PySpark."""
 
 from __future__ import annotations
 
