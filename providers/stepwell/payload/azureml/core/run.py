@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Iterable, Mapping
 
 from stepwell.payload import metrics
 from stepwell.payload.context import JobContext, current
@@ -22,7 +22,7 @@ from .workspace import Workspace
 __getattr__ = _module_getattr(__name__, "core.run")
 
 
-class Run(MetricMethods, Artifacts):
+class Run(Artifacts, MetricMethods):  # in this order: Artifacts provides what MetricMethods needs
     """A run: the step, its parent (the DAG run), or a child that the script made.
 
     Get it with :meth:`get_context`.
@@ -33,11 +33,11 @@ class Run(MetricMethods, Artifacts):
         experiment: Experiment,
         run_id: str,
         *,
-        job: Optional[JobContext] = None,
+        job: JobContext | None = None,
         scope: str = "run",
-        child: Optional[str] = None,
-        name: Optional[str] = None,
-        parent: Optional["Run"] = None,
+        child: str | None = None,
+        name: str | None = None,
+        parent: Run | None = None,
         **_: Any,
     ) -> None:
         if job is None:
@@ -47,7 +47,7 @@ class Run(MetricMethods, Artifacts):
         self._job = job
         self._scope = scope
         self._child = child
-        self._children: List[Run] = []
+        self._children: list[Run] = []
         self._parent = parent
         self._status = "Running"
         self.experiment = experiment
@@ -88,7 +88,13 @@ class Run(MetricMethods, Artifacts):
     @property
     def type(self) -> str:
         """v1's type of run."""
-        return "azureml.PipelineRun" if self._scope == "parent" else "azureml.StepRun" if not self._child else "azureml.scriptrun"
+        return (
+            "azureml.PipelineRun"
+            if self._scope == "parent"
+            else "azureml.StepRun"
+            if not self._child
+            else "azureml.scriptrun"
+        )
 
     @property
     def status(self) -> str:
@@ -100,7 +106,7 @@ class Run(MetricMethods, Artifacts):
         return self._status
 
     @property
-    def parent(self) -> Optional["Run"]:
+    def parent(self) -> Run | None:
         """The pipeline's run for a step, the step for a child run."""
         if self._parent is None and self._scope == "run":
             parent_id = str(self._job.step.get("dag_run_id") or f"{self.id}_parent")
@@ -112,7 +118,7 @@ class Run(MetricMethods, Artifacts):
         """Input name → dataset for direct inputs, path or URL for the others."""
         from .dataset import from_entry
 
-        result: Dict[str, Any] = {}
+        result: dict[str, Any] = {}
         datasets = self._job.datasets
         for name, given in self._job.inputs.items():
             entry = datasets.get(str(given.get("id")))
@@ -127,11 +133,11 @@ class Run(MetricMethods, Artifacts):
     # -- tags and properties ----------------------------------------------------------------------------------------
 
     @property
-    def tags(self) -> Dict[str, Optional[str]]:
+    def tags(self) -> dict[str, str | None]:
         """The tags now."""
         return self.get_tags()
 
-    def get_tags(self) -> Dict[str, Optional[str]]:
+    def get_tags(self) -> dict[str, str | None]:
         """Return the tags now."""
         return metrics.tags(self._events())
 
@@ -150,11 +156,11 @@ class Run(MetricMethods, Artifacts):
             self._emit("tag", key=str(key), value=None, removed=True)
 
     @property
-    def properties(self) -> Dict[str, str]:
+    def properties(self) -> dict[str, str]:
         """The properties now."""
         return self.get_properties()
 
-    def get_properties(self) -> Dict[str, str]:
+    def get_properties(self) -> dict[str, str]:
         """Return the properties now."""
         return metrics.properties(self._events())
 
@@ -176,8 +182,8 @@ class Run(MetricMethods, Artifacts):
     # -- metrics ----------------------------------------------------------------------------------------------------
 
     def get_metrics(
-        self, name: Optional[str] = None, recursive: bool = False, run_type: Optional[str] = None, populate: bool = False
-    ) -> Dict[str, Any]:
+        self, name: str | None = None, recursive: bool = False, run_type: str | None = None, populate: bool = False
+    ) -> dict[str, Any]:
         """Return what was logged, by name; with *recursive*, by run id and name."""
         own = metrics.metrics(self._events(), name)
         if not recursive:
@@ -186,7 +192,7 @@ class Run(MetricMethods, Artifacts):
 
     # -- children ---------------------------------------------------------------------------------------------------
 
-    def child_run(self, name: Optional[str] = None, run_id: Optional[str] = None, outputs: Optional[str] = None) -> "Run":
+    def child_run(self, name: str | None = None, run_id: str | None = None, outputs: str | None = None) -> Run:
         """Return a new child run (for a loop over parameters, say)."""
         identity = run_id or f"{self.id}_{len(self._children)}_{uuid.uuid4().hex[:8]}"
         child = Run(self.experiment, identity, job=self._job, child=identity, name=name or identity, parent=self)
@@ -195,8 +201,8 @@ class Run(MetricMethods, Artifacts):
         return child
 
     def create_children(
-        self, count: Optional[int] = None, tag_key: Optional[str] = None, tag_values: Optional[Iterable[Any]] = None
-    ) -> List["Run"]:
+        self, count: int | None = None, tag_key: str | None = None, tag_values: Iterable[Any] | None = None
+    ) -> list[Run]:
         """Return several new child runs: *count* of them, or one for each of *tag_values*.
 
         :raises UserErrorException: not exactly one of the two is given.
@@ -212,7 +218,7 @@ class Run(MetricMethods, Artifacts):
             children.append(child)
         return children
 
-    def get_children(self, recursive: bool = False, **_: Any) -> Iterable["Run"]:
+    def get_children(self, recursive: bool = False, **_: Any) -> Iterable[Run]:
         """Yield the child runs that this process made, the newest first."""
         for child in reversed(self._children):
             yield child
@@ -240,14 +246,16 @@ class Run(MetricMethods, Artifacts):
         :raises UserErrorException: this is not a child run.
         """
         if not self._child:
-            raise UserErrorException("A step cannot cancel itself", hint="Exit with a code other than 0, or clear the task")
+            raise UserErrorException(
+                "A step cannot cancel itself", hint="Exit with a code other than 0, or clear the task"
+            )
         self._set("Canceled")
 
     def flush(self, timeout_seconds: int = 300) -> None:
         """Put everything that was logged on disk."""
         self._job.flush()
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> Run:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -256,7 +264,7 @@ class Run(MetricMethods, Artifacts):
         else:
             self.fail(error_details=error)
 
-    def get_details(self) -> Dict[str, Any]:
+    def get_details(self) -> dict[str, Any]:
         """Return what is known of the run, under v1's keys."""
         return {
             "runId": self.id,
@@ -265,7 +273,9 @@ class Run(MetricMethods, Artifacts):
             "startTimeUtc": None,
             "endTimeUtc": None,
             "properties": self.get_properties(),
-            "inputDatasets": [{"name": n, "mechanism": i["mode"], "id": i.get("id")} for n, i in self._job.inputs.items()],
+            "inputDatasets": [
+                {"name": n, "mechanism": i["mode"], "id": i.get("id")} for n, i in self._job.inputs.items()
+            ],
             "outputDatasets": [{"name": n, "mechanism": o["mode"]} for n, o in self._job.outputs.items()],
             "runDefinition": self._job.document.get("main") or {},
             "logFiles": {},
@@ -276,7 +286,7 @@ class Run(MetricMethods, Artifacts):
         """Return one of the step's secrets."""
         return Keyvault().get_secret(name)
 
-    def get_secrets(self, secrets: Iterable[str]) -> Dict[str, str]:
+    def get_secrets(self, secrets: Iterable[str]) -> dict[str, str]:
         """Return several of the step's secrets by name."""
         return Keyvault().get_secrets(secrets)
 
@@ -292,17 +302,25 @@ class Run(MetricMethods, Artifacts):
             fields["run"] = self._child
         self._job.emit(kind, scope=self._scope, **fields)
 
-    def _events(self) -> List[Any]:
+    def _events(self) -> list[Any]:
         return metrics.of_run(self._job.events(), run=self._child, scope=self._scope)
 
     def __repr__(self) -> str:
         return f"Run(Experiment: {self.experiment.name}, Id: {self.id}, Type: {self.type}, Status: {self._status})"
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("register_model", "submit_child", "take_snapshot", "restore_snapshot", "wait_for_completion", "log_mlflow"):
+        if name in (
+            "register_model",
+            "submit_child",
+            "take_snapshot",
+            "restore_snapshot",
+            "wait_for_completion",
+            "log_mlflow",
+        ):
             raise UserErrorException(
                 f"run.{name}() is not built yet inside a step",
-                hint="Declare outputs and models on the operator: OutputFileDatasetConfig(...).register_on_complete(name)",
+                hint="Declare outputs and models on the operator:"
+                " OutputFileDatasetConfig(...).register_on_complete(name)",
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -311,24 +329,24 @@ class _SubmittedRun(Run):
     """The run of the step that this process belongs to."""
 
     @classmethod
-    def of(cls, job: JobContext) -> "_SubmittedRun":
+    def of(cls, job: JobContext) -> _SubmittedRun:
         step = job.step
         name = os.environ.get("AZUREML_ARM_PROJECT_NAME") or step.get("experiment") or step.get("dag_id") or "default"
         return cls(Experiment(Workspace(), str(name)), os.environ.get("AZUREML_RUN_ID") or job.run_id, job=job)
 
 
-_submitted: Optional[_SubmittedRun] = None
+_submitted: _SubmittedRun | None = None
 
 
 class _OfflineRun(MetricMethods):
     """The run of a script that is run by hand: everything is printed, nothing kept beyond this process."""
 
-    def __init__(self, run_id: Optional[str] = None, parent: Optional["_OfflineRun"] = None) -> None:
+    def __init__(self, run_id: str | None = None, parent: _OfflineRun | None = None) -> None:
         self.id = run_id or f"OfflineRun_{uuid.uuid4()}"
         self.parent = parent
-        self._noted: List[Dict[str, Any]] = []
-        self.input_datasets: Dict[str, Any] = {}
-        self.output_datasets: Dict[str, Any] = {}
+        self._noted: list[dict[str, Any]] = []
+        self.input_datasets: dict[str, Any] = {}
+        self.output_datasets: dict[str, Any] = {}
         self.status = "Running"
         self.number = 0
         self.name = self.display_name = self.id
@@ -338,11 +356,11 @@ class _OfflineRun(MetricMethods):
         """An experiment without a name that matters."""
         return Experiment(Workspace(), "offline")
 
-    def child_run(self, name: Optional[str] = None, **_: Any) -> "_OfflineRun":
+    def child_run(self, name: str | None = None, **_: Any) -> _OfflineRun:
         """Return a child that prints as well."""
         return _OfflineRun(f"{self.id}.{name or uuid.uuid4()}", parent=self)
 
-    def get_metrics(self, name: Optional[str] = None, **_: Any) -> Dict[str, Any]:
+    def get_metrics(self, name: str | None = None, **_: Any) -> dict[str, Any]:
         """Return what was logged in this process."""
         return metrics.metrics(self._noted, name)
 
@@ -355,7 +373,7 @@ class _OfflineRun(MetricMethods):
         for key, value in tags.items():
             self.tag(key, value)
 
-    def get_tags(self) -> Dict[str, Any]:
+    def get_tags(self) -> dict[str, Any]:
         """Return the tags noted."""
         return metrics.tags(self._noted)
 
@@ -366,7 +384,7 @@ class _OfflineRun(MetricMethods):
         for key, value in properties.items():
             self._print("property", key, value, key=key, value=value)
 
-    def get_properties(self) -> Dict[str, Any]:
+    def get_properties(self) -> dict[str, Any]:
         """Return the properties noted."""
         return metrics.properties(self._noted)
 
@@ -389,11 +407,11 @@ class _OfflineRun(MetricMethods):
         """Return a secret from the environment."""
         return Keyvault().get_secret(name)
 
-    def get_secrets(self, secrets: Iterable[str]) -> Dict[str, str]:
+    def get_secrets(self, secrets: Iterable[str]) -> dict[str, str]:
         """Return secrets from the environment."""
         return Keyvault().get_secrets(secrets)
 
-    def get_details(self) -> Dict[str, Any]:
+    def get_details(self) -> dict[str, Any]:
         """Return the id and the status."""
         return {"runId": self.id, "target": "local", "status": self.status}
 
@@ -420,7 +438,7 @@ class _OfflineRun(MetricMethods):
     def flush(self, timeout_seconds: int = 300) -> None:
         """Nothing to do."""
 
-    def __enter__(self) -> "_OfflineRun":
+    def __enter__(self) -> _OfflineRun:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -438,5 +456,5 @@ class _OfflineRun(MetricMethods):
     def _print_metric(type: str, name: str, value: Any) -> None:
         print(f"Attempted to log {type} metric {name}:\n{value}")
 
-    def _store(self, name: str, path: Optional[str] = None, content: Optional[bytes] = None) -> str:
+    def _store(self, name: str, path: str | None = None, content: bytes | None = None) -> str:
         return name
