@@ -148,9 +148,14 @@ class JobDirectoryTarget(Target):
                 return Status("queued" if await self._exists(at.queued) else "running")
             # Dead. It may have written the final status since we looked; if not, this is it.
             await self.runner.sweep(process)
-            reason = f"the job ended without a final status (its launcher is gone: {await self._complaint(at)})"
-            await self._end(at, protocol.FAILED, reason)
-            final = await self._final(at) or {"status": protocol.FAILED, "reason": reason}
+            request = await self._json(at.cancel)
+            if request is not None:  # it came before the launcher could listen
+                state, reason = protocol.CANCELLED, str(request.get("reason"))
+            else:
+                state = protocol.FAILED
+                reason = f"the job ended without a final status (its launcher is gone: {await self._complaint(at)})"
+            await self._end(at, state, reason)
+            final = await self._final(at) or {"status": state, "reason": reason}
         return Status(final["status"], final.get("reason") or "")
 
     async def logs(self, handle: Handle, offset: int = 0) -> AsyncIterator[bytes]:

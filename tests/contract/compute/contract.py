@@ -53,8 +53,8 @@ def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     raise AssertionError(f"not within {seconds} s: {condition}")
 
 
-class TargetContract:
-    """Subclass it, and give ``target``; more where the kind starts scripts in another way."""
+class Case:
+    """How a kind is tried: give ``target``; more where the kind starts scripts in another way."""
 
     #: How long a trivial job may take on this kind, in seconds.
     patience = 30.0
@@ -79,7 +79,15 @@ class TargetContract:
             if Path(handle.directory).exists():
                 portal.call(target.cancel(handle, None), 30)
 
-    # -- what every target does --------------------------------------------------------------------------------------
+    def check_killed(self, final: dict[str, Any]) -> None:
+        assert final["signal"] == "SIGKILL"
+        assert "SIGKILL" in final["reason"]
+
+
+class TargetContract(Case):
+    """What every target does; a kind's test class adds its :class:`Case`."""
+
+    # -- running a script --------------------------------------------------------------------------------------
 
     def test_probe_says_that_it_works_and_when(self, target: Target) -> None:
         report = portal.call(target.probe())
@@ -247,10 +255,6 @@ class TargetContract:
         assert final["exit_code"] != 0
         self.check_killed(final)
 
-    def check_killed(self, final: dict[str, Any]) -> None:
-        assert final["signal"] == "SIGKILL"
-        assert "SIGKILL" in final["reason"]
-
     def test_a_killed_launcher_is_a_failure_and_leaves_nothing_running(self, run: Runner) -> None:
         handle = run("import os, time; open('step', 'w').write(str(os.getpid())); time.sleep(300)")
         step = int(eventually(lambda: run.read(handle, "code/step"), self.patience))
@@ -339,7 +343,7 @@ class TargetContract:
 class Runner:
     """Makes jobs of scripts and runs them on the target under test."""
 
-    def __init__(self, contract: TargetContract, target: Target, environment: EnvironmentRef, folder: Path) -> None:
+    def __init__(self, contract: Case, target: Target, environment: EnvironmentRef, folder: Path) -> None:
         self.contract = contract
         self.target = target
         self.environment = environment

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Runner, TargetContract
+from tests.contract.compute.contract import Case, Runner, TargetContract, eventually
 
 from stepwell.compute import portal
 from stepwell.compute.contract import Entry, EnvironmentRef
 from stepwell.compute.kinds.spark import SparkTarget
 from stepwell.errors import ComputeTargetException
+from stepwell.runtime import processes
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +38,7 @@ def payload_python() -> str:
     return str(PYTHON)
 
 
-class TestSpark(TargetContract):
+class Spark(Case):
     patience = 60.0
 
     @pytest.fixture
@@ -53,6 +55,34 @@ class TestSpark(TargetContract):
     def check_killed(self, final: dict[str, Any]) -> None:
         """It is spark-submit's Java that ends then, and it says so with an exit code."""
         assert final["exit_code"] not in (None, 0)
+
+
+@pytest.mark.slow
+class TestContract(Spark, TargetContract):
+    """The whole contract; each job starts a Java."""
+
+
+class TestSpark(Spark):
+    """What is special about Spark, and so much of the contract as tells that it is kept."""
+
+    test_exit_code = TargetContract.test_exit_code_and_last_lines_are_in_the_final_status
+    test_secrets = TargetContract.test_secrets_reach_the_step_and_nothing_else
+
+    def test_a_cancelled_session_leaves_neither_java_nor_python(self, run: Runner, target: SparkTarget) -> None:
+        handle = run(
+            "import os, sys, time\npath = sys.argv[1]\n"
+            "from pyspark.sql import SparkSession\nspark = SparkSession.builder.getOrCreate()\n"
+            "spark.sparkContext.parallelize([0], 1).foreach(\n"
+            "    lambda _: (open(path, 'w').write(str(os.getpid())), time.sleep(300)))",
+            f"{target.root}/worker",
+        )
+        worker = int(eventually(lambda: _text(Path(target.root, "worker")), self.patience))
+        session = json.loads(run.read(handle, "pid") or "{}")["session"]
+        assert worker in processes.session_members(session)
+        assert portal.call(target.cancel(handle, None)) is True
+        assert run.wait(handle).final["status"] == "cancelled"
+        eventually(lambda: not processes.session_members(session), 5)
+        assert not Path(f"/proc/{worker}").exists()
 
     def test_a_session_has_the_sizes_the_conf_and_the_variables(self, run: Runner) -> None:
         log = run.log(
@@ -95,3 +125,7 @@ class TestSpark(TargetContract):
         report = portal.call(target.probe())
         assert any("Java 11.0.2: too old for Spark 4" in problem for problem in report.problems)
         assert os.environ["JAVA_HOME"] == str(tmp_path / "jdk")
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
