@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell.compute.contract import Entry, EnvironmentRef, Layout, Target
 from stepwell.errors import GateFailedException, UserErrorException
 from stepwell.runtime.protocol import FORMAT
+from stepwell.workspace.connections import get_connection
 
 if TYPE_CHECKING:
     from stepwell.step.publish import PlannedOutput
@@ -93,6 +94,23 @@ def environment_of(spec: StepSpec, log: Callable[[str], None]) -> dict[str, Any]
     if isinstance(declared, dict) and "dependencies" in declared:
         declared = Environment.deserialize(declared)
     return specification(declared, log=log)
+
+
+def secrets_of(spec: StepSpec) -> dict[str, str]:
+    """Return environment variable → secret, from the connections that the step names.
+
+    :raises UserErrorException: a connection that does not exist or has no password.
+    """
+    secrets = {}
+    for variable, conn_id in spec.secrets.items():
+        connection = get_connection(conn_id)
+        if connection is None or not connection.password:
+            raise UserErrorException(
+                f"The secret {variable} comes from the connection {conn_id!r}, which does not exist or has no password",
+                hint="Create the connection in Airflow (Admin, Connections) with the secret as its password",
+            )
+        secrets[variable] = connection.password
+    return secrets
 
 
 def gates_of(plan: Blueprint, engine: str) -> list[dict[str, Any]]:

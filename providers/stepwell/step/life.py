@@ -1,6 +1,6 @@
 """The life of a step, from top to bottom: resolve, snapshot, environment, submit, watch, collect, gate, publish.
 
-Each phase can be gone through again by another try of the same task: what is under way is adopted, what is done is found.
+Each phase can be gone through again by another try of the task: what is under way is adopted, what is done is found.
 Nothing is registered when a step fails, and no reader sees data that has not been judged.
 """
 
@@ -26,8 +26,6 @@ from stepwell.step.record import RunRecord
 from stepwell.step.relay import Relay
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 from stepwell.step.snapshot import check_script, take
-from stepwell.tracking.metrics import metrics_of, tags_of
-from stepwell.workspace.connections import get_connection
 
 if TYPE_CHECKING:
     from stepwell.step.spec import JobKey, StepSpec
@@ -72,9 +70,10 @@ class Life:
         self.try_number = try_number
         self.triggering = triggering
         self.log = log
-        self._cancelled = False
-        self._quarantined: frozenset[str] = frozenset()
         self.outputs: list[publish.PlannedOutput] = []
+        self._cancelled = False
+        self._fetched = False
+        self._quarantined: frozenset[str] = frozenset()
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -104,7 +103,9 @@ class Life:
                 outcome = self._collect()
             verdicts = self._judge(outcome)
             with self.record.phase("publish"):
-                return self._publish(outcome, verdicts)
+                result = self._publish(outcome, verdicts)
+            self._end("published")
+            return result
 
     def cancel(self) -> None:
         """Stop the job on its target, if it is still this try's; may be called from a signal handler."""
@@ -136,7 +137,7 @@ class Life:
         """Look whether the step can run there at all, plan its outputs, and take over what is under way."""
         if self.spec.kind not in self.target.runs:
             raise UserErrorException(
-                f"The compute target {self.spec.compute_target!r} ({self.target.kind}) does not run {self.spec.kind} steps",
+                f"The compute target {self.target.name!r} ({self.target.kind}) does not run {self.spec.kind} steps",
                 allowed=sorted(self.target.runs - {"none"}),
             )
         if self.key.map_index >= 0 and any(o["registration"] for o in self.spec.outputs.values()):
@@ -149,18 +150,26 @@ class Life:
             self.ws, self.spec.outputs, self.state.run_id, self.layout, self.target.reads
         )
         if self.state.handle is not None:
-            self._adopt(Handle.from_dict(self.state.handle))
+            left: Handle | None = Handle.from_dict(self.state.handle)
+        else:  # a try may have been lost between starting its job and noting that
+            left = portal.call(self.target.find(self.state.run_id))
+        if left is not None:
+            self._adopt(left)
 
     def _adopt(self, handle: Handle) -> None:
         """Take over the job of a lost try, unless it has failed: then the next generation begins."""
         (status,) = portal.call(self.target.status([handle]))
         if status.state in ("failed", "cancelled"):
             self.log.info("Run %s was left %s (%s); starting anew", self.state.run_id, status.state, status.detail)
+            self.state.handle = handle.to_dict()
+            self._salvage(handle)
+            publish.discard(self.outputs, frozenset(), self.log)
             self._end("failed", status.detail)
             self._begin()
             self._plan()
             return
         portal.call(self.target.adopt(handle, self.state.owner))
+        self._submitted(handle)
         self.log.info("Run %s is %s on the target: adopted", self.state.run_id, status.state)
 
     def _resolve(self) -> list[ResolvedInput]:
@@ -228,14 +237,18 @@ class Life:
             job.document(plan, self.target, self.layout, environment, gates_in),
             archive,
             tuple(t for i in inputs for t in i.transfers),
-            self._secrets(),
+            job.secrets_of(self.spec),
         )
         portal.call(self.target.stage(one))
-        if self._cancelled:
-            raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled before it started")
-        handle = portal.call(self.target.submit(one))
+        self._go_on()
+        self._submitted(portal.call(self.target.submit(one)))
+        self._go_on()
+
+    def _submitted(self, handle: Handle) -> None:
+        """Note that the job is on its target."""
         self.state.handle = handle.to_dict()
-        self.state.phase = "submitted"
+        if self.state.phase != "judged":
+            self.state.phase = "submitted"
         state.save(self.ws, self.state)
 
     def _watch(self) -> None:
@@ -249,20 +262,8 @@ class Life:
 
     def _collect(self) -> Outcome:
         """Fetch what the job left; without a final status saying "succeeded" the step has failed."""
-        into = self.ws.store.local_path(self.record.folder)
-        apart = into is None
-        folder = into or Path(tempfile.mkdtemp(prefix="stepwell-"))
-        outcome = portal.call(self.target.collect(self._handle(), folder))
-        if apart:
-            for part in ("logs", "gates", "outputs"):
-                if (folder / part).is_dir() and not self.ws.store.exists(f"{self.record.folder}/{part}"):
-                    self.ws.store.put_tree(folder / part, f"{self.record.folder}/{part}")
-        self.record.note(
-            metrics=metrics_of(outcome.events, "run"),
-            parent_metrics=metrics_of(outcome.events, "parent"),
-            tags=tags_of(outcome.events),
-            final=outcome.final,
-        )
+        outcome = self.record.fetch(self.target, self._handle())
+        self._fetched = True
         final = outcome.final
         if final["status"] == "succeeded":
             return outcome
@@ -301,29 +302,21 @@ class Life:
         return verdicts
 
     def _publish(self, outcome: Outcome, verdicts: Mapping[str, Mapping[str, Any]]) -> StepResult:
-        """Publish the outputs, register what is to be registered, and close the run."""
+        """Publish the outputs and register what is to be registered."""
+        self._go_on()
         self.state.phase = "judged"
         state.save(self.ws, self.state)
         publish.upload(self.outputs, outcome.uploads, self.log)
-        producer = {
-            "run": self.state.run_id,
-            "dag_id": self.key.dag_id,
-            "task_id": self.key.task_id,
-            "dag_run_id": self.key.dag_run_id,
-            "map_index": self.key.map_index,
-        }
-        versions = publish.publish(self.ws, self.outputs, verdicts, producer, self.log)
-        for name, gate in self.spec.validations.items():
-            promoted = publish.promote(
-                self.ws, name, self.record.facts["inputs"][name], gate["promote_as"], verdicts[name], producer, self.log
-            )
-            if promoted is not None:
-                versions[name] = promoted
-        by_script = publish.register_from_script(self.ws, outcome.events, producer, self.log)
+        producer = self.key.producer(self.state.run_id)
+        asked = publish.asked_by_script(self.ws, outcome.events)
+        settled = publish.settle(self.ws, self.outputs)
+        by_script = publish.register_from_script(self.ws, asked, producer, self.log)
+        versions = publish.register(self.ws, settled, verdicts, producer, self.log)
+        judged = self.record.facts["inputs"]
+        versions |= publish.promote(self.ws, self.spec.validations, judged, verdicts, producer, self.log)
         publish.sweep(self.outputs)
         result = StepResult({n: v.reference() for n, v in versions.items()}, [v.reference() for v in by_script])
         self.record.note(outputs=result.references, registered_by_script=result.registered_by_script)
-        self._end("published")
         return result
 
     # -- ends ------------------------------------------------------------------------------------------------------
@@ -347,6 +340,8 @@ class Life:
                     self.log.warning("Run %s belongs to a newer try by now; left alone", self.state.run_id)
                     return
                 portal.call(self._ended(handle), timeout=40)
+                if not self._fetched:
+                    self._salvage(handle)
             publish.discard(self.outputs, self._quarantined, self.log)
         except Exception as trouble:  # the first error is the one to report
             self.log.warning("Cleaning up after the failure did not succeed: %s", trouble)
@@ -385,16 +380,17 @@ class Life:
             raise ActivityFailedException(f"Run {self.state.run_id} has no job")
         return Handle.from_dict(self.state.handle)
 
-    def _secrets(self) -> dict[str, str]:
-        secrets = {}
-        for variable, conn_id in self.spec.secrets.items():
-            connection = get_connection(conn_id)
-            if connection is None or not connection.password:
-                raise UserErrorException(
-                    f"The secret {variable} comes from the connection {conn_id!r}, which does not exist or has no password"
-                )
-            secrets[variable] = connection.password
-        return secrets
+    def _salvage(self, handle: Handle) -> None:
+        """Keep the logs of a job that ended badly; if even that fails, say so."""
+        try:
+            self.record.fetch(self.target, handle)
+        except Exception as trouble:
+            self.log.warning("The logs of run %s could not be fetched: %s", self.state.run_id, trouble)
+
+    def _go_on(self) -> None:
+        """Stop here if the step has been cancelled meanwhile: Airflow's signal does not interrupt what runs."""
+        if self._cancelled:
+            raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled")
 
     def _place(self, part: str) -> str:
         local = self.ws.store.local_path(f"{self.record.folder}/{part}")

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 from stepwell.compute.contract import Layout
 from stepwell.data import registry
 from stepwell.data.datastore import Datastore
-from stepwell.errors import DatasetError
+from stepwell.data.version import digest_of
+from stepwell.errors import DatasetError, UserErrorException
 from stepwell.runtime import definition as definitions
 
 if TYPE_CHECKING:
-    from stepwell.data.registry import DatasetVersion
+    from stepwell.data.registry import DatasetVersion, PinnedFile
     from stepwell.workspace import Workspace
 
 #: Below a datastore's root: what is being written, and what a gate has turned down. No dataset's path leads here.
 STAGING = ".stepwell/staging"
 QUARANTINE = ".stepwell/quarantine"
+Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -119,20 +121,10 @@ def upload(planned: list[PlannedOutput], uploads: Mapping[str, Path], log: Logge
             backend.put(file, posixpath.join(output.staging, file.relative_to(folder).as_posix()))
 
 
-def publish(
-    ws: Workspace,
-    planned: list[PlannedOutput],
-    verdicts: Mapping[str, Mapping[str, Any]],
-    producer: Mapping[str, Any],
-    log: Logger,
-) -> dict[str, DatasetVersion]:
-    """Move each output to its place as a whole, pin its files, and register it if it is to be.
+def settle(ws: Workspace, planned: list[PlannedOutput]) -> list[tuple[PlannedOutput, list[PinnedFile]]]:
+    """Move each output to its place as a whole and pin its files; all are looked at before the first one moves.
 
-    All outputs are looked at before the first one moves.
-
-    :param verdicts: output → its gate's result.
-    :param producer: the run, as the version keeps it; the same producer never registers twice.
-    :raises DatasetError: an output is empty.
+    :raises DatasetError: an output is empty, or holds nothing of what it is read as; then none has moved.
     """
     for output in planned:
         backend = output.datastore.backend
@@ -141,12 +133,34 @@ def publish(
                 f"The output {output.name!r} is empty: the step wrote nothing to {output.value}",
                 hint="Write at least one file there, or take the output out of the step",
             )
+    moved = []
+    try:
+        for output in planned:
+            backend = output.datastore.backend
+            if not backend.exists(output.final):  # an earlier try may have moved it
+                backend.rename(output.staging, output.final)
+                moved.append(output)
+        return [(output, registry.pin(ws, output.definition())) for output in planned]
+    except Exception:
+        for output in moved:
+            output.datastore.backend.delete(output.final, recursive=True)
+        raise
+
+
+def register(
+    ws: Workspace,
+    settled: Iterable[tuple[PlannedOutput, list[PinnedFile]]],
+    verdicts: Mapping[str, Mapping[str, Any]],
+    producer: Mapping[str, Any],
+    log: Logger,
+) -> dict[str, DatasetVersion]:
+    """Make a version of each output, registered if it is to be.
+
+    :param verdicts: output → its gate's result.
+    :param producer: the run, as the version keeps it; the same producer never registers twice.
+    """
     versions = {}
-    for output in planned:
-        backend = output.datastore.backend
-        if not backend.exists(output.final):
-            backend.rename(output.staging, output.final)
-        definition = output.definition()
+    for output, files in settled:
         verdict = verdicts.get(output.name)
         facts: dict[str, Any] = {
             "producer": {**producer, "output": output.name, "key": f"{producer['run']}:{output.name}"},
@@ -159,35 +173,61 @@ def publish(
             version = registry.register(
                 ws,
                 registration["name"],
-                definition,
-                registry.pin(ws, definition),
+                output.definition(),
+                files,
                 description=registration["description"],
                 tags=registration["tags"],
                 **facts,
             )
             log.info("Output %s: registered as %s version %d", output.name, version.name, version.version or 0)
         else:
-            version = replace(registry.unregistered(ws, definition), **facts)
+            version = replace(registry.unregistered(ws, output.definition()), **facts)
             log.info("Output %s: published, not registered", output.name)
         versions[output.name] = version
     return versions
 
 
+def asked_by_script(ws: Workspace, events: Iterable[Mapping[str, Any]]) -> list[tuple[Event, list[PinnedFile]]]:
+    """Return what the script registers with ``dataset.register(…)``, pinned: all is looked at before anything moves.
+
+    :raises DatasetError: a path that does not exist.
+    :raises UserErrorException: the name exists with another definition, and ``create_new_version`` is not true.
+    """
+    asked = [(event, registry.pin(ws, event["definition"])) for event in events if event.get("kind") == "register"]
+    for event, _ in asked:
+        if not event.get("create_new_version"):
+            known = {v.id for v in registry.versions(ws, event["name"])}
+            if known and definitions.content_id(event["definition"]) not in known:
+                raise UserErrorException(
+                    f"The script registers {event['name']!r}, which exists with another definition",
+                    hint="Pass create_new_version=True to make this its next version",
+                )
+    return asked
+
+
 def register_from_script(
-    ws: Workspace, events: Iterable[Mapping[str, Any]], producer: Mapping[str, Any], log: Logger
+    ws: Workspace, asked: Iterable[tuple[Event, list[PinnedFile]]], producer: Mapping[str, Any], log: Logger
 ) -> list[DatasetVersion]:
-    """Register what the script registered with ``dataset.register(...)``, now that its step has succeeded."""
+    """Register what the script registers, now that its step has succeeded.
+
+    The same definition with the same data as the latest version is that version, as in v1.
+    """
     versions = []
-    for position, event in enumerate(e for e in events if e.get("kind") == "register"):
-        version = registry.register(
-            ws,
-            event["name"],
-            event["definition"],
-            registry.pin(ws, event["definition"]),
-            description=event.get("description"),
-            tags=event.get("tags"),
-            producer={**producer, "output": f"script:{position}", "key": f"{producer['run']}:script:{position}"},
-        )
+    for position, (event, files) in enumerate(asked):
+        known = registry.versions(ws, event["name"])
+        identity = definitions.content_id(event["definition"])
+        if known and (known[-1].id, known[-1].digest) == (identity, digest_of(files)):
+            version = known[-1]
+        else:
+            version = registry.register(
+                ws,
+                event["name"],
+                event["definition"],
+                files,
+                description=event.get("description"),
+                tags=event.get("tags"),
+                producer={**producer, "output": f"script:{position}", "key": f"{producer['run']}:script:{position}"},
+            )
         log.info("The script registered %s version %d", version.name, version.version or 0)
         versions.append(version)
     return versions
@@ -195,35 +235,41 @@ def register_from_script(
 
 def promote(
     ws: Workspace,
-    name: str,
-    reference: Mapping[str, Any],
-    promote_as: str | None,
-    verdict: Mapping[str, Any],
+    validations: Mapping[str, Mapping[str, Any]],
+    references: Mapping[str, Mapping[str, Any]],
+    verdicts: Mapping[str, Mapping[str, Any]],
     producer: Mapping[str, Any],
     log: Logger,
-) -> DatasetVersion | None:
-    """Keep the validation of data that is published already, and register its files under the gated name.
+) -> dict[str, DatasetVersion]:
+    """Keep the validations of data that is published already, and register its files under the gated names.
 
-    :param reference: of what was judged.
-    :returns: the promoted version, or ``None`` if none was asked for.
+    :param validations: input → its gate.
+    :param references: input → what was judged.
+    :returns: input → the promoted version, where one was asked for.
     """
-    record = {"dataset": dict(reference), "verdict": dict(verdict), "run": producer["run"], "promoted_as": promote_as}
-    ws.store.update(f"validations/{producer['run']}.{name}.json", lambda _: record)
-    if promote_as is None:
-        return None
-    judged = registry.resolve_reference(ws, dict(reference))
-    version = registry.register(
-        ws,
-        promote_as,
-        judged.definition,
-        list(judged.files),
-        producer={**producer, "output": name, "validated": judged.id, "key": f"{producer['run']}:{name}"},
-        verdict=verdict["verdict"],
-        rows=verdict.get("rows"),
-        schema=verdict.get("columns"),
-    )
-    log.info("%s: promoted as %s version %d", name, version.name, version.version or 0)
-    return version
+    promoted = {}
+    for name, gate in validations.items():
+        reference, verdict, wanted = dict(references[name]), dict(verdicts[name]), gate["promote_as"]
+        _keep(
+            ws,
+            f"validations/{producer['run']}.{name}.json",
+            {"dataset": reference, "verdict": verdict, "run": producer["run"], "promoted_as": wanted},
+        )
+        if wanted is None:
+            continue
+        judged = registry.resolve_reference(ws, reference)
+        promoted[name] = version = registry.register(
+            ws,
+            wanted,
+            judged.definition,
+            list(judged.files),
+            producer={**producer, "output": name, "validated": judged.id, "key": f"{producer['run']}:{name}"},
+            verdict=verdict["verdict"],
+            rows=verdict.get("rows"),
+            schema=verdict.get("columns"),
+        )
+        log.info("%s: promoted as %s version %d", name, version.name, version.version or 0)
+    return promoted
 
 
 def discard(planned: list[PlannedOutput], quarantined: frozenset[str], log: Logger) -> None:
@@ -244,6 +290,10 @@ def sweep(planned: list[PlannedOutput]) -> None:
     """Remove the run's folders of what was written aside."""
     for (_, folder), output in {(o.datastore.name, posixpath.dirname(o.staging)): o for o in planned}.items():
         output.datastore.backend.delete(folder, recursive=True)
+
+
+def _keep(ws: Workspace, path: str, record: dict[str, Any]) -> None:
+    ws.store.update(path, lambda _: record)
 
 
 def _has_files(output: PlannedOutput, folder: str) -> bool:

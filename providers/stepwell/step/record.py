@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepwell.compute import portal
+from stepwell.tracking.metrics import metrics_of, tags_of
+
 if TYPE_CHECKING:
+    from stepwell.compute.contract import Handle, Outcome, Target
     from stepwell.step.spec import JobKey, StepSpec
     from stepwell.workspace import Workspace
 
@@ -69,6 +75,23 @@ class RunRecord:
         self.ws.store.update(
             f"{self.folder}/run.json", lambda _: {k: v for k, v in self.facts.items() if k != "revision"}
         )
+
+    def fetch(self, target: Target, handle: Handle) -> Outcome:
+        """Bring logs, verdicts and v1's ``outputs`` of an ended job into the run's folder, metrics into its record."""
+        here = self.ws.store.local_path(self.folder)
+        folder = here or Path(tempfile.mkdtemp(prefix="stepwell-"))
+        outcome = portal.call(target.collect(handle, folder))
+        if here is None:
+            for part in ("logs", "gates", "outputs"):
+                if (folder / part).is_dir() and not self.ws.store.exists(f"{self.folder}/{part}"):
+                    self.ws.store.put_tree(folder / part, f"{self.folder}/{part}")
+        self.note(
+            metrics=metrics_of(outcome.events, "run"),
+            parent_metrics=metrics_of(outcome.events, "parent"),
+            tags=tags_of(outcome.events),
+            final=outcome.final,
+        )
+        return outcome
 
     def close(self, status: str, error: str | None = None) -> None:
         """Write the end of the run."""

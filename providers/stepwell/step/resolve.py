@@ -98,7 +98,7 @@ def describe(version: DatasetVersion) -> str:
 
 
 def relative_names(version: DatasetVersion) -> list[str]:
-    """Return the names of the files below their common folder (v1 removes the common prefix of a file dataset's paths)."""
+    """Return the names of the files below their common folder (v1 removes the common prefix of the paths)."""
     paths = [file.path for file in version.files]
     folders = [posixpath.dirname(p) for p in paths]
     common = posixpath.commonpath(folders) if all(folders) else ""
@@ -109,7 +109,7 @@ def _version(
     ws: Workspace, input_name: str, source: dict[str, Any], triggering: Sequence[dict[str, Any]], log: Logger
 ) -> DatasetVersion:
     if "definition" in source:
-        return registry.unregistered(ws, source["definition"])
+        return registry.unregistered(ws, source["definition"], source.get("base"))
     if "name" not in source:
         reference = source.get("reference")
         if not isinstance(reference, dict) or "id" not in reference:

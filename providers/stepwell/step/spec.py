@@ -33,6 +33,16 @@ class JobKey:
         where = f"{self.dag_id}.{self.task_id}" + (f".{self.map_index}" if self.map_index >= 0 else "")
         return f"{_UNFIT.sub('_', where).replace('..', '_')[-100:].strip('.-_') or 'step'}.{digest}"
 
+    def producer(self, run_id: str) -> dict[str, Any]:
+        """Who made a dataset, as its version keeps it."""
+        return {
+            "run": run_id,
+            "dag_id": self.dag_id,
+            "task_id": self.task_id,
+            "dag_run_id": self.dag_run_id,
+            "map_index": self.map_index,
+        }
+
     @property
     def parts(self) -> tuple[str, str, str, str, int]:
         """The five parts of the key."""

@@ -19,8 +19,8 @@ OVER = frozenset({"published", "failed", "cancelled"})
 class StepState:
     """The newest generation of a step.
 
-    :param phase: ``begun`` (nothing runs yet), ``submitted`` (a job runs or ran, and is not collected), ``judged`` (outputs
-        may be published in part), or one of :data:`OVER`.
+    :param phase: ``begun`` (nothing runs yet), ``submitted`` (a job runs or ran, and is not collected), ``judged``
+        (outputs may be published in part), or one of :data:`OVER`.
     :param handle: the job's handle on its target, once submitted.
     :param owner: token of the try that owns the job: an older try never cancels a job that a newer one adopted.
     """
