@@ -92,7 +92,7 @@ def kill_session_of(process: dict[str, Any]) -> list[int]:
     """
     if process.get("where") != here() or not _is_gone(int(process["pid"])):
         return []
-    killed = []
+    killed: list[int] = []
     for _ in range(20):  # a member may fork while we look
         members = session_members(int(process["session"]))
         if not members:

@@ -27,7 +27,7 @@ def variants(secrets: Iterable[str]) -> list[bytes]:
 
     Values of fewer than four characters are left out: masking them would tear up the log and hide nothing.
     """
-    found = set()
+    found: set[str] = set()
     for value in secrets:
         if len(value) < MIN_SECRET:
             continue
