@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, Mapping, Sequence
 
 from stepwell.payload.errors import ReadError
 
@@ -22,7 +22,7 @@ _DATETIME = re.compile(r"\d{4}[-/]\d{2}[-/]\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.
 ColumnType = Dict[str, Any]
 
 
-def infer(values: Iterable[Optional[str]]) -> str:
+def infer(values: Iterable[str | None]) -> str:
     """Return the narrowest type that every non-empty value has; ``string`` when there is none."""
     candidates = ["bool", "long", "float", "datetime"]
     seen = False
@@ -45,8 +45,8 @@ def _matches(kind: str, value: str) -> bool:
 
 
 def decide(
-    columns: Sequence[str], rows: Sequence[Sequence[Optional[str]]], options: Mapping[str, Any]
-) -> Dict[str, ColumnType]:
+    columns: Sequence[str], rows: Sequence[Sequence[str | None]], options: Mapping[str, Any]
+) -> dict[str, ColumnType]:
     """Return the type of every column, from the first rows and the options of the definition.
 
     :param rows: the first rows as text, ``None`` for an empty field.
@@ -59,7 +59,7 @@ def decide(
     inferring = options.get("infer_column_types", True)
     if isinstance(inferring, Mapping):  # v1 also takes {'sample_size': …, 'column_type_hints': …}
         inferring = True
-    types: Dict[str, ColumnType] = {}
+    types: dict[str, ColumnType] = {}
     for index, column in enumerate(columns):
         if column in wanted:
             types[column] = wanted[column]
@@ -68,23 +68,25 @@ def decide(
     return types
 
 
-def set_types(options: Mapping[str, Any]) -> Dict[str, ColumnType]:
+def set_types(options: Mapping[str, Any]) -> dict[str, ColumnType]:
     """Return ``set_column_types`` in one form, whether given as ``"long"`` or ``{"type": "long"}``.
 
     :raises ReadError: a type is unknown.
     """
-    types: Dict[str, ColumnType] = {}
+    types: dict[str, ColumnType] = {}
     for column, given in (options.get("set_column_types") or {}).items():
         column_type: ColumnType = dict(given) if isinstance(given, Mapping) else {"type": str(given)}
         name = str(column_type.get("type", "")).lower()
-        name = {"decimal": "float", "double": "float", "int": "long", "boolean": "bool", "str": "string"}.get(name, name)
+        name = {"decimal": "float", "double": "float", "int": "long", "boolean": "bool", "str": "string"}.get(
+            name, name
+        )
         if name not in TYPES:
             raise ReadError(f"set_column_types gives the column {column!r} the type {given!r}", allowed=TYPES)
         types[str(column)] = {**column_type, "type": name}
     return types
 
 
-def formats(column_type: ColumnType) -> List[str]:
+def formats(column_type: ColumnType) -> list[str]:
     """Return the ``strptime`` formats of a datetime column; empty means ISO 8601."""
     given = column_type.get("formats") or column_type.get("format") or []
     return [given] if isinstance(given, str) else [str(f) for f in given]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 from stepwell.runtime.errors import StepwellError
 from stepwell.runtime.protocol import EventWriter, JobDirectory, read_events, read_json
@@ -25,17 +25,17 @@ class JobContext:
     :raises JobError: it has no readable ``job.json``.
     """
 
-    def __init__(self, directory: Union[str, "os.PathLike[str]"]) -> None:
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory).absolute()
         self.paths = JobDirectory(self.directory)
         try:
-            self.document: Dict[str, Any] = read_json(self.paths.document)
+            self.document: dict[str, Any] = read_json(self.paths.document)
         except (OSError, ValueError) as error:
             raise JobError(
                 f"The job directory {str(self.directory)!r} has no readable job.json ({error})",
                 hint=f"{JOB_DIR} must name the directory of a job that Stepwell started",
             ) from error
-        self._writer: Optional[EventWriter] = None
+        self._writer: EventWriter | None = None
         self._writer_process = 0
 
     @property
@@ -49,27 +49,27 @@ class JobContext:
         return str(self.document.get("run_id") or self.job_id)
 
     @property
-    def step(self) -> Dict[str, Any]:
+    def step(self) -> dict[str, Any]:
         """Step, DAG, task and experiment names."""
         return dict(self.document.get("step") or {})
 
     @property
-    def inputs(self) -> Dict[str, Dict[str, Any]]:
+    def inputs(self) -> dict[str, dict[str, Any]]:
         """Input name → mode, value and content id."""
         return dict(self.document.get("inputs") or {})
 
     @property
-    def outputs(self) -> Dict[str, Dict[str, Any]]:
+    def outputs(self) -> dict[str, dict[str, Any]]:
         """Output name → mode and the path or URL to write to."""
         return dict(self.document.get("outputs") or {})
 
     @property
-    def datasets(self) -> Dict[str, Dict[str, Any]]:
+    def datasets(self) -> dict[str, dict[str, Any]]:
         """Content id → definition and pinned files of every dataset that the step was given."""
         return dict(self.document.get("datasets") or {})
 
     @property
-    def gates(self) -> List[Dict[str, Any]]:
+    def gates(self) -> list[dict[str, Any]]:
         """The outputs to judge, with their suites."""
         return list(self.document.get("gates") or [])
 
@@ -85,7 +85,7 @@ class JobContext:
         if self._writer is not None:
             self._writer.flush()
 
-    def events(self) -> List[Dict[str, Any]]:
+    def events(self) -> list[dict[str, Any]]:
         """Return every event written so far, by whichever process of the job, in the order of writing."""
         self.flush()
         return read_events(self.paths.events)
@@ -99,10 +99,10 @@ class JobContext:
         return self._writer
 
 
-_current: Optional[JobContext] = None
+_current: JobContext | None = None
 
 
-def current() -> Optional[JobContext]:
+def current() -> JobContext | None:
     """Return the job of this process, or ``None`` when it was not started by Stepwell.
 
     :raises JobError: the environment names a job directory that cannot be read.

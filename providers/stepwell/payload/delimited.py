@@ -10,7 +10,7 @@ import itertools
 import lzma
 import re
 import sys
-from typing import IO, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import IO, Any, Iterable, Iterator, Mapping, Sequence, cast
 
 from stepwell.payload.column_types import INFERENCE_ROWS
 from stepwell.payload.errors import RaggedRowError, ReadError
@@ -32,7 +32,7 @@ _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 
-def complete(options: Mapping[str, Any], format: str = "delimited") -> Dict[str, Any]:
+def complete(options: Mapping[str, Any], format: str = "delimited") -> dict[str, Any]:
     """Return *options* with the defaults of the format filled in and the forms that v1 also takes made one.
 
     :raises ReadError: an option's value cannot be honoured.
@@ -46,7 +46,9 @@ def complete(options: Mapping[str, Any], format: str = "delimited") -> Dict[str,
             raise ReadError(f"{full['header']!r} is not a header behaviour", allowed=HEADERS)
         full["header"] = header
     if "separator" in full and (not isinstance(full["separator"], str) or len(full["separator"]) != 1):
-        raise ReadError(f"The separator {full['separator']!r} is not one character", hint=r"Write for example ',' or '\t'")
+        raise ReadError(
+            f"The separator {full['separator']!r} is not one character", hint=r"Write for example ',' or '\t'"
+        )
     if "encoding" in full:
         name = str(full["encoding"]).lower().replace("-", "").replace("_", "")
         if name not in ENCODINGS:
@@ -70,17 +72,17 @@ def open_text(path: str, options: Mapping[str, Any]) -> IO[str]:
     """
     encoding = ENCODINGS[options["encoding"]]
     text = io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
-    return _Doubled(text) if options.get("escape") == "\\" else text
+    return cast("IO[str]", _Doubled(text)) if options.get("escape") == "\\" else text
 
 
 # -- quotes ---------------------------------------------------------------------------------------------------------
-# Quotes inside of quotes are doubled (RFC 4180), except in what Spark writes by default: it puts a backslash before them.
-# v1's datasets did not say which, so the file has to.
+# Quotes inside of quotes are doubled (RFC 4180), except in what Spark writes by default: it puts a backslash before
+# them. v1's datasets did not say which, so the file has to.
 
 
 def backslash_pattern(options: Mapping[str, Any]) -> str:
     """Return the pattern of a quote that only a backslash can have escaped: no end of a field follows it."""
-    return r'\\"[^"\r\n%s]' % re.escape(options["separator"])
+    return r'\\"[^"\r\n{}]'.format(re.escape(options["separator"]))
 
 
 def local_escape(paths: Iterable[str], options: Mapping[str, Any]) -> str:
@@ -113,8 +115,8 @@ class _Doubled(io.TextIOBase):
     def readable(self) -> bool:
         return True
 
-    def read(self, size: Optional[int] = -1) -> str:
-        block = self._text.read(size)
+    def read(self, size: int | None = -1) -> str:
+        block = self._text.read(-1 if size is None else size)
         while block.endswith("\\"):  # the quote may be in the next block
             more = self._text.read(1)
             if not more:
@@ -122,7 +124,7 @@ class _Doubled(io.TextIOBase):
             block += more
         return doubled(block)
 
-    def readline(self, size: Optional[int] = -1) -> str:  # type: ignore[override]
+    def readline(self, size: int | None = -1) -> str:  # type: ignore[override]
         return doubled(self._text.readline())
 
     def __iter__(self) -> Iterator[str]:  # type: ignore[override]
@@ -133,7 +135,7 @@ class _Doubled(io.TextIOBase):
         super().close()
 
 
-def records(lines: Iterable[str], options: Mapping[str, Any]) -> "Iterator[Tuple[int, List[str]]]":
+def records(lines: Iterable[str], options: Mapping[str, Any]) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number where it starts, fields) of each record; blank lines are no records."""
     reader = csv.reader(lines, delimiter=options["separator"], doublequote=True, strict=False)
     line = 1
@@ -143,7 +145,7 @@ def records(lines: Iterable[str], options: Mapping[str, Any]) -> "Iterator[Tuple
         line = reader.line_num + 1
 
 
-def first_records(path: str, options: Mapping[str, Any], count: int) -> List[Tuple[int, List[str]]]:
+def first_records(path: str, options: Mapping[str, Any], count: int) -> list[tuple[int, list[str]]]:
     """Return the first *count* records of a local file.
 
     :raises ReadError: its bytes are not text in the definition's encoding.
@@ -164,9 +166,9 @@ def encoding_error(path: str, options: Mapping[str, Any], error: UnicodeError) -
     )
 
 
-def column_names(fields: Sequence[Optional[str]], has_header: bool) -> List[str]:
+def column_names(fields: Sequence[str | None], has_header: bool) -> list[str]:
     """Return names for columns, each once: from the header, else ``Column1`` … as v1 calls them."""
-    names: List[str] = []
+    names: list[str] = []
     for index, field in enumerate(fields):
         name = (field or "") if has_header else ""
         name = name or f"Column{index + 1}"
@@ -183,12 +185,12 @@ class Head:
     :param firsts: the first records of each file, for as many files as were looked at (those after it are not needed).
     """
 
-    def __init__(self, files: Sequence[str], firsts: Sequence[List[Tuple[int, List[str]]]], options: Mapping[str, Any]):
+    def __init__(self, files: Sequence[str], firsts: Sequence[list[tuple[int, list[str]]]], options: Mapping[str, Any]):
         header = options["header"]
-        self.columns: List[str] = []
+        self.columns: list[str] = []
         #: Columns of each file, where they differ by file.
-        self.by_file: List[List[str]] = []
-        self.rows: List[List[Optional[str]]] = []
+        self.by_file: list[list[str]] = []
+        self.rows: list[list[str | None]] = []
         for index, (file, found) in enumerate(zip(files, firsts)):
             has_header = header in (SAME, COMBINE) or (header == ONLY_FIRST and index == 0)
             if not found:
@@ -239,7 +241,7 @@ def ragged(file: str, line: int, got: int, expected: int) -> RaggedRowError:
     )
 
 
-def find_ragged(file: str, lines: Iterable[str], options: Mapping[str, Any], expected: int) -> Optional[RaggedRowError]:
+def find_ragged(file: str, lines: Iterable[str], options: Mapping[str, Any], expected: int) -> RaggedRowError | None:
     """Return the error for the first ragged row among *lines*, or ``None`` when every row has *expected* fields."""
     for line, fields in records(lines, options):
         if len(fields) != expected:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from stepwell.payload import delimited
 from stepwell.payload.column_types import ColumnType, decide, formats
 from stepwell.payload.errors import ReadError
 
 
-def read(paths: Sequence[str], options: Mapping[str, Any]) -> List[Any]:
+def read(paths: Sequence[str], options: Mapping[str, Any]) -> list[Any]:
     """Return one pandas frame for each of the local files, all with the same columns and types.
 
     Cells that do not have their column's type are missing values (v1's ``on_error='null'``).
@@ -35,14 +35,14 @@ def _header(options: Mapping[str, Any], index: int) -> bool:
 
 def _file(
     path: str,
-    columns: List[str],
-    all_columns: List[str],
+    columns: list[str],
+    all_columns: list[str],
     types: Mapping[str, ColumnType],
     options: Mapping[str, Any],
     has_header: bool,
 ) -> Any:
     text = _text_columns(columns, types)
-    dtypes: Dict[str, str] = {
+    dtypes: dict[str, str] = {
         c: "object" if c in text else {"long": "Int64", "float": "float64"}[types[c]["type"]] for c in columns
     }
     try:
@@ -69,7 +69,7 @@ def _is_blank(series: Any) -> bool:
     return series.dtype == object and bool((series == "").any())
 
 
-def _text_columns(columns: Sequence[str], types: Mapping[str, ColumnType]) -> List[str]:
+def _text_columns(columns: Sequence[str], types: Mapping[str, ColumnType]) -> list[str]:
     """Return the columns that pandas reads as text and we convert: its own parsers know no missing booleans."""
     return [
         c
@@ -80,7 +80,7 @@ def _text_columns(columns: Sequence[str], types: Mapping[str, ColumnType]) -> Li
 
 def _parse(
     path: str,
-    columns: List[str],
+    columns: list[str],
     dtypes: Mapping[str, str],
     options: Mapping[str, Any],
     has_header: bool,

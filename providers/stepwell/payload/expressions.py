@@ -1,19 +1,19 @@
 """Filters, evaluated: the expression trees of ``stepwell.runtime.definition`` in pandas and in Spark.
 
-SQL's rule in both engines: a comparison with a missing value is neither true nor false, ``&``, ``|`` and ``~`` follow from
-that, and a row is kept only if the filter is true.
+SQL's rule in both engines: a comparison with a missing value is neither true nor false, ``&``, ``|`` and ``~`` follow
+from that, and a row is kept only if the filter is true.
 """
 
 from __future__ import annotations
 
 import operator
-from typing import Any, Callable, Dict, Iterable, List
+from typing import Any, Callable, Dict, Iterable
 
 from stepwell.payload.errors import ReadError
 from stepwell.runtime.names import nearest
 
 Tree = Dict[str, Any]
-_COMPARE: Dict[str, Callable[[Any, Any], Any]] = {
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "eq": operator.eq,
     "ne": operator.ne,
     "lt": operator.lt,
@@ -23,7 +23,7 @@ _COMPARE: Dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def columns_of(tree: Tree) -> List[str]:
+def columns_of(tree: Tree) -> list[str]:
     """Return the names of the columns that an expression reads."""
     if "column" in tree:
         return [tree["column"]]
@@ -62,42 +62,49 @@ class _Constant:
 
 
 def _pandas(frame: Any, tree: Tree) -> Any:
-    """Return a nullable boolean Series (or a constant) for a condition, a Series for a column."""
-    import pandas as pd
-
+    """Return a nullable boolean Series for a condition, a Series for a column, a :class:`_Constant` for a constant."""
     if "column" in tree:
         return frame[tree["column"]]
     if "op" not in tree:
         return _Constant(tree["value"])
     op = tree["op"]
-
-    def whole(value: Any) -> Any:
-        constant = value.value if isinstance(value, _Constant) else None
-        return pd.Series(constant, index=frame.index, dtype="boolean") if isinstance(value, _Constant) else value
-
-    if op in ("and", "or"):
-        left, right = (whole(_pandas(frame, tree[side])).astype("boolean") for side in ("left", "right"))
-        return left & right if op == "and" else left | right
-    if op == "not":
-        return ~whole(_pandas(frame, tree["operand"])).astype("boolean")
     if op in _COMPARE:
         return _compare(frame, op, _pandas(frame, tree["left"]), _pandas(frame, tree["right"]))
-    operand = _pandas(frame, tree["operand"])
-    if isinstance(operand, _Constant):
-        operand = pd.Series([operand.value] * len(frame), index=frame.index)
-    missing = operand.isna()
+    if op in ("and", "or"):
+        left, right = (_whole(frame, _pandas(frame, tree[side])).astype("boolean") for side in ("left", "right"))
+        return left & right if op == "and" else left | right
+    operand = _whole(frame, _pandas(frame, tree["operand"]))
+    if op == "not":
+        return ~operand.astype("boolean")
     if op == "isnull":
-        return missing.astype("boolean")
-    if op == "isin":
-        values = [v for v in tree["values"] if v is not None]
-        result = _typed(operand, values).isin(values).astype("boolean")
-        if len(values) != len(tree["values"]):
-            missing = missing | ~result.astype(bool)  # x in (…, null) is unknown when x is none of the others
-    else:
-        text = operand.astype(object).where(~missing, "").astype(str).str
-        method = {"startswith": text.startswith, "endswith": text.endswith}.get(op)
-        result = (method(tree["text"]) if method else text.contains(tree["text"], regex=False)).astype("boolean")
+        return operand.isna().astype("boolean")
+    return _isin(operand, tree["values"]) if op == "isin" else _text(operand, op, tree["text"])
+
+
+def _whole(frame: Any, value: Any) -> Any:
+    """Return a Series, also for a constant."""
+    import pandas as pd
+
+    return pd.Series([value.value] * len(frame), index=frame.index) if isinstance(value, _Constant) else value
+
+
+def _isin(operand: Any, values: list[Any]) -> Any:
+    given = [v for v in values if v is not None]
+    result = _typed(operand, given).isin(given).astype("boolean")
+    missing = operand.isna()
+    if len(given) != len(values):
+        missing = missing | ~result.astype(bool)  # x in (…, null) is unknown when x is none of the others
     return result.mask(missing)
+
+
+def _text(operand: Any, op: str, wanted: str) -> Any:
+    missing = operand.isna()
+    text = operand.astype(object).where(~missing, "").astype(str).str
+    if op == "contains":
+        result = text.contains(wanted, regex=False)
+    else:
+        result = text.startswith(wanted) if op == "startswith" else text.endswith(wanted)
+    return result.astype("boolean").mask(missing)
 
 
 def _compare(frame: Any, op: str, left: Any, right: Any) -> Any:
@@ -130,7 +137,7 @@ def _compare(frame: Any, op: str, left: Any, right: Any) -> Any:
     return result
 
 
-def _typed(series: Any, values: List[Any]) -> Any:
+def _typed(series: Any, values: list[Any]) -> Any:
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(series) and values and isinstance(values[0], str):
@@ -159,4 +166,6 @@ def _spark(tree: Tree) -> Any:
     if op == "isin":
         return operand.isin(tree["values"]) if tree["values"] else F.lit(False)
     text = operand.cast("string")
-    return {"startswith": text.startswith, "endswith": text.endswith, "contains": text.contains}[op](F.lit(tree["text"]))
+    return {"startswith": text.startswith, "endswith": text.endswith, "contains": text.contains}[op](
+        F.lit(tree["text"])
+    )

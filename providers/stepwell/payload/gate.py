@@ -1,7 +1,7 @@
 """The gate: the last phase of a job, on the target, next to the data: ``python -m stepwell.payload.gate <job dir>``.
 
-It writes a verdict and a report for each output that has expectations, and ends with 0 when all are written, whatever they
-say: what a bad verdict means is decided where the outputs are published. A missing verdict file is never a pass.
+It writes a verdict and a report for each output that has expectations, and ends with 0 when all are written, whatever
+they say: what a bad verdict means is decided where the outputs are published. A missing verdict file is never a pass.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Union
 
 from stepwell.payload import verdict as verdicts
 from stepwell.payload.context import JobContext
@@ -22,10 +22,11 @@ from stepwell.runtime.protocol import write_bytes, write_json
 Session = Union[Any, Callable[[], Any]]
 
 
-def run_gates(job_dir: "os.PathLike[str] | str", spark: Optional[Session] = None) -> int:
+def run_gates(job_dir: os.PathLike[str] | str, spark: Session | None = None) -> int:
     """Judge every output that has expectations; return the exit code of the phase: 0 when every verdict is written.
 
-    :param spark: for gates of the Spark engine: the session to use, or a function that returns it; a new one when left out.
+    :param spark: for gates of the Spark engine: the session to use, or a function that returns it; a new one when
+    left out.
     """
     job = JobContext(job_dir)
     os.makedirs(job.paths.gates, exist_ok=True)
@@ -41,7 +42,7 @@ def run_gates(job_dir: "os.PathLike[str] | str", spark: Optional[Session] = None
     return code
 
 
-def run_gate(gate: Dict[str, Any], spark: Optional[Session] = None) -> Dict[str, Any]:
+def run_gate(gate: dict[str, Any], spark: Session | None = None) -> dict[str, Any]:
     """Return the verdict on one output; never raises for what is wrong with the data or the suite."""
     started = time.time()
     engine = str(gate.get("engine") or "pandas")
@@ -66,7 +67,7 @@ def run_gate(gate: Dict[str, Any], spark: Optional[Session] = None) -> Dict[str,
     }
 
 
-def read(gate: Dict[str, Any], engine: str, session: Any) -> Any:
+def read(gate: dict[str, Any], engine: str, session: Any) -> Any:
     """Return the frame that a gate judges.
 
     :raises ReadError: there is nothing there, or it cannot be read.
@@ -75,7 +76,9 @@ def read(gate: Dict[str, Any], engine: str, session: Any) -> Any:
 
     files, base = _files(gate, session)
     if not files:
-        raise ReadError(f"The output {gate['name']!r} has no files at {gate['location']}", hint="The step wrote nothing to it")
+        raise ReadError(
+            f"The output {gate['name']!r} has no files at {gate['location']}", hint="The step wrote nothing to it"
+        )
     wanted = dict(gate.get("read") or {})
     format = wanted.get("format") or "auto"
     if format == "auto":
@@ -90,7 +93,7 @@ def read(gate: Dict[str, Any], engine: str, session: Any) -> Any:
     return reading.to_spark(definition, files, session) if engine == "spark" else reading.to_pandas(definition, files)
 
 
-def _files(gate: Dict[str, Any], session: Any) -> Tuple[List[str], str]:
+def _files(gate: dict[str, Any], session: Any) -> tuple[list[str], str]:
     from stepwell.payload import sources
 
     location = str(gate["location"])
@@ -103,7 +106,7 @@ def _files(gate: Dict[str, Any], session: Any) -> Tuple[List[str], str]:
     return sources.local_folder(location), location
 
 
-def _session(spark: Optional[Session]) -> Any:
+def _session(spark: Session | None) -> Any:
     from stepwell.payload import spark_reading
 
     found = spark() if callable(spark) and not hasattr(spark, "sparkContext") else spark
@@ -123,7 +126,7 @@ def _reason(error: Exception, session: Any) -> str:
     return f"{type(error).__name__}: {text[:1000]}"
 
 
-def write(folder: str, result: Dict[str, Any]) -> None:
+def write(folder: str, result: dict[str, Any]) -> None:
     """Write verdict and report, each whole or not at all; the verdict last, as it is what counts.
 
     :raises OSError: it cannot be written.
@@ -139,7 +142,7 @@ def write(folder: str, result: Dict[str, Any]) -> None:
     write_json(os.path.join(folder, f"{result['name']}.json"), finite(result))
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """Return the verdict as lines for the log: what passed, and each expectation that did not."""
     from stepwell.payload import wording
 
@@ -159,7 +162,7 @@ def summary(result: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the gates of the job in the directory given."""
     if len(arguments) != 1:
         print("usage: python -m stepwell.payload.gate <job directory>", file=sys.stderr)

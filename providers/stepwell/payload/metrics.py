@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Iterable, Mapping
 
 Event = Mapping[str, Any]
 #: Metric types whose value is a file: they read back as its address.
@@ -27,27 +27,27 @@ def plain(value: Any) -> Any:
     return repr(value)
 
 
-def of_run(events: Iterable[Event], run: Optional[str] = None, scope: str = "run") -> List[Event]:
-    """Return the events of one run: the step's own by default, its pipeline's (*scope* "parent"), or a child's (*run*)."""
+def of_run(events: Iterable[Event], run: str | None = None, scope: str = "run") -> list[Event]:
+    """Return the events of one run: the step's own, its pipeline's (*scope* "parent"), or a child's (*run*)."""
     return [e for e in events if e.get("scope", "run") == scope and e.get("run") == run]
 
 
-def metrics(events: Iterable[Event], name: Optional[str] = None) -> Dict[str, Any]:
+def metrics(events: Iterable[Event], name: str | None = None) -> dict[str, Any]:
     """Return metric name → value as v1 reads it back.
 
-    One ``log`` gives a scalar, several give a list in the order of the calls; rows and tables give a dict of columns; images
-    and charts give the address of their file.
+    One ``log`` gives a scalar, several give a list in the order of the calls; rows and tables give a dict of columns;
+    images and charts give the address of their file.
     """
-    found: Dict[str, List[Event]] = {}
+    found: dict[str, list[Event]] = {}
     for event in events:
         if event.get("kind") == "metric" and (name is None or event["name"] == name):
             found.setdefault(event["name"], []).append(event)
     return {key: _shape(group) for key, group in found.items()}
 
 
-def tags(events: Iterable[Event]) -> Dict[str, Optional[str]]:
+def tags(events: Iterable[Event]) -> dict[str, str | None]:
     """Return the tags as they are after all events (a removed one has an event that says so)."""
-    result: Dict[str, Optional[str]] = {}
+    result: dict[str, str | None] = {}
     for event in events:
         if event.get("kind") == "tag":
             if event.get("removed"):
@@ -57,23 +57,23 @@ def tags(events: Iterable[Event]) -> Dict[str, Optional[str]]:
     return result
 
 
-def properties(events: Iterable[Event]) -> Dict[str, str]:
+def properties(events: Iterable[Event]) -> dict[str, str]:
     """Return the properties; the first value of a key stands."""
-    result: Dict[str, str] = {}
+    result: dict[str, str] = {}
     for event in events:
         if event.get("kind") == "property":
             result.setdefault(event["key"], event["value"])
     return result
 
 
-def _shape(group: List[Event]) -> Any:
+def _shape(group: list[Event]) -> Any:
     kinds = {event["type"] for event in group}
     if kinds & set(ARTIFACTS):
         addresses = [f"aml://artifactId/{event.get('artifact')}" for event in group]
         return addresses[0] if len(addresses) == 1 else addresses
     if kinds & {"row", "table"}:
         return _table(group)
-    values: List[Any] = []
+    values: list[Any] = []
     for event in group:
         if event["type"] == "list":
             values.extend(event["value"])
@@ -82,8 +82,8 @@ def _shape(group: List[Event]) -> Any:
     return values[0] if len(values) == 1 and kinds == {"scalar"} else values
 
 
-def _table(group: List[Event]) -> Dict[str, Any]:
-    columns: Dict[str, List[Any]] = {}
+def _table(group: list[Event]) -> dict[str, Any]:
+    columns: dict[str, list[Any]] = {}
     count = 0
     for event in group:
         cells = event["value"] if isinstance(event["value"], dict) else {}
@@ -99,7 +99,7 @@ def _table(group: List[Event]) -> Dict[str, Any]:
     return dict(typed)
 
 
-def _one_type(cells: List[Any]) -> List[Any]:
+def _one_type(cells: list[Any]) -> list[Any]:
     """A column keeps the type of its first cell; a cell of another type reads back as None."""
     first = next((c for c in cells if c is not None), None)
     return [c if _kind(c) == _kind(first) else None for c in cells]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Sequence
 
 from stepwell.payload.errors import ReadError
 from stepwell.payload.expressions import check_columns, keep_pandas, keep_spark
@@ -41,8 +41,8 @@ def run_pandas(frame: Any, plan: Sequence[Operation]) -> Any:
 def run_spark(frame: Any, plan: Sequence[Operation]) -> Any:
     """Return what the *plan* makes of a Spark *frame*, lazily.
 
-    Sampling and splitting draw per partition, so the rows are not the ones that pandas draws; the two parts of a split are
-    complementary as long as the files are the same.
+    Sampling and splitting draw per partition, so the rows are not the ones that pandas draws; the two parts of a
+    split are complementary as long as the files are the same.
 
     :raises ReadError: an operation names a column that is not there.
     """
@@ -70,7 +70,7 @@ def run_spark(frame: Any, plan: Sequence[Operation]) -> Any:
     return frame
 
 
-def run_files(files: Sequence[str], plan: Sequence[Operation]) -> List[str]:
+def run_files(files: Sequence[str], plan: Sequence[Operation]) -> list[str]:
     """Return the files that the *plan* of a file dataset leaves.
 
     :raises ReadError: an operation is about columns or rows.
@@ -95,7 +95,7 @@ def run_files(files: Sequence[str], plan: Sequence[Operation]) -> List[str]:
     return left_over
 
 
-def _columns(step: Operation, there: List[str]) -> List[str]:
+def _columns(step: Operation, there: list[str]) -> list[str]:
     check_columns(step["op"], step["columns"], there)
     wanted = set(step["columns"])
     return [c for c in there if (c in wanted) == (step["op"] == "keep_columns")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Sequence
 
 from stepwell.payload import delimited, plan, sources
 from stepwell.payload.column_types import set_types
@@ -45,8 +45,8 @@ def to_pandas(definition: Definition, files: Sequence[str]) -> Any:
 def to_spark(definition: Definition, files: Sequence[str], spark: Any = None) -> Any:
     """Return the dataset as a Spark frame, lazily.
 
-    A ragged row or a file of another format shows when the rows are used; :func:`stepwell.payload.spark_reading.explain`
-    then says in which file and line.
+    A ragged row or a file of another format shows when the rows are used;
+    :func:`stepwell.payload.spark_reading.explain` then says in which file and line.
 
     :param files: its files, as paths or URIs that every executor can read.
     :param spark: the session; the active one, or a new one, when left out.
@@ -59,11 +59,12 @@ def to_spark(definition: Definition, files: Sequence[str], spark: Any = None) ->
     return plan.run_spark(frame, definition.get("plan") or [])
 
 
-def _start(definition: Definition, files: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
+def _start(definition: Definition, files: Sequence[str]) -> tuple[str, dict[str, Any]]:
     if definition.get("kind") == "file":
         raise ReadError(
             "A file dataset has no rows to read",
-            hint="Define it with Dataset.Tabular.from_delimited_files or from_parquet_files, or read its files yourself",
+            hint="Define it with Dataset.Tabular.from_delimited_files or from_parquet_files, or read its files"
+            " yourself",
         )
     if not files:
         raise ReadError("The dataset has no files", hint="Its path matched nothing when it was pinned")
@@ -100,10 +101,10 @@ def _parquet(path: str) -> Any:
         raise ReadError(f"{path!r} is not a parquet file ({error})") from error
 
 
-def _json_lines(path: str, options: Dict[str, Any]) -> Any:
+def _json_lines(path: str, options: dict[str, Any]) -> Any:
     import pandas as pd
 
-    rows: List[Any] = []
+    rows: list[Any] = []
     with delimited.open_text(path, options) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -123,7 +124,7 @@ def _json_lines(path: str, options: Dict[str, Any]) -> Any:
     return pd.DataFrame(rows)
 
 
-def _retype(frame: Any, options: Dict[str, Any]) -> Any:
+def _retype(frame: Any, options: dict[str, Any]) -> Any:
     """Return *frame* with ``set_column_types`` applied (delimited files have their types already)."""
     from stepwell.payload.delimited_pandas import convert
 
@@ -140,12 +141,17 @@ def _retype(frame: Any, options: Dict[str, Any]) -> Any:
 
 
 def _with_paths(
-    frames: List[Any], read: List[str], definition: Definition, files: Sequence[str], paths: List[str], options: Dict[str, Any]
-) -> List[Any]:
+    frames: list[Any],
+    read: list[str],
+    definition: Definition,
+    files: Sequence[str],
+    paths: list[str],
+    options: dict[str, Any],
+) -> list[Any]:
     relative = dict(zip(paths, sources.relative_paths(definition, files)))
     result = []
     for frame, path in zip(frames, read):
-        added: Dict[str, Any] = {}
+        added: dict[str, Any] = {}
         if options["include_path"]:
             added[PATH_COLUMN] = relative[path]
         if options["partition_format"]:
@@ -158,7 +164,7 @@ def _with_paths(
     return result
 
 
-def _concatenate(frames: List[Any]) -> Any:
+def _concatenate(frames: list[Any]) -> Any:
     import pandas as pd
 
     if len(frames) == 1:
@@ -168,7 +174,7 @@ def _concatenate(frames: List[Any]) -> Any:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
-def count_rows(definition: Definition, files: Sequence[str], spark: Optional[Any] = None) -> int:
+def count_rows(definition: Definition, files: Sequence[str], spark: Any | None = None) -> int:
     """Return how many rows the dataset has."""
     if spark is not None:
         return int(to_spark(definition, files, spark).count())

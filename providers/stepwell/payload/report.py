@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 from stepwell.payload import wording
 
@@ -17,7 +17,7 @@ _MEANING = {
 }
 
 
-def render(result: Dict[str, Any]) -> str:
+def render(result: dict[str, Any]) -> str:
     """Return the page for a verdict, as HTML.
 
     :param result: the content of ``gates/<name>.json``.
@@ -49,7 +49,7 @@ def render(result: Dict[str, Any]) -> str:
     )
 
 
-def _entry(entry: Dict[str, Any]) -> Dict[str, Any]:
+def _entry(entry: dict[str, Any]) -> dict[str, Any]:
     share, text = _share(entry)
     mostly = entry["kwargs"].get("mostly")
     observed = entry["counts"].get("observed")
@@ -68,8 +68,8 @@ def _entry(entry: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _share(entry: Dict[str, Any]) -> Tuple[Optional[float], str]:
-    """Return how many per cent of the values are as expected, and that in words; no share for what is not about values."""
+def _share(entry: dict[str, Any]) -> tuple[float | None, str]:
+    """Return how many per cent of the values are as expected, and that in words; None if it is not about values."""
     counts, kind = entry["counts"], entry["type"]
     if entry["outcome"] == "errored" or not entry["kwargs"].get("column"):
         if "unexpected" not in counts:
@@ -87,11 +87,11 @@ def _share(entry: Dict[str, Any]) -> Tuple[Optional[float], str]:
     return None, ""
 
 
-def _percent(part: int, whole: int) -> Tuple[float, str]:
+def _percent(part: int, whole: int) -> tuple[float, str]:
     share = 100 * part / whole
     return share, wording.percent(share)
 
 
-def _column(column: Dict[str, Any], rows: int) -> Dict[str, Any]:
+def _column(column: dict[str, Any], rows: int) -> dict[str, Any]:
     share = 100 * (rows - column["nulls"]) / rows if rows else 0.0
     return {**column, "present": share, "present_text": wording.percent(share) if rows else "no rows"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E501
+
 PAGE = """<!doctype html>
 <html lang="en">
 <head>

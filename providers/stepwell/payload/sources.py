@@ -6,7 +6,7 @@ import datetime as dt
 import fnmatch
 import os
 import re
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Sequence
 from urllib.parse import unquote, urlsplit
 
 from stepwell.payload.errors import ReadError
@@ -32,9 +32,9 @@ def local_path(uri: str) -> str:
 
 
 def spark_path(uri: str) -> str:
-    """Return *uri* as Spark wants it: plain local paths become ``file:`` URIs, whatever the default filesystem is.
+    r"""Return *uri* as Spark wants it: plain local paths become ``file:`` URIs, whatever the default filesystem is.
 
-    Spark takes ``{}[]*?\\`` in a path for a glob, so they are escaped: a file is named, never searched.
+    Spark takes ``{}[]*?\`` in a path for a glob, so they are escaped: a file is named, never searched.
     """
     if "://" not in uri and not uri.startswith("file:"):
         uri = "file://" + os.path.abspath(uri)
@@ -50,7 +50,7 @@ def path_of(uri: str) -> str:
     return os.path.abspath(uri)
 
 
-def local_folder(location: str, suffixes: Sequence[str] = ()) -> List[str]:
+def local_folder(location: str, suffixes: Sequence[str] = ()) -> list[str]:
     """List the data files of a local folder, sorted; markers (``_SUCCESS``, dot files) and empty files are not data.
 
     :param location: a folder or one file, as a path or ``file:`` URI.
@@ -94,7 +94,7 @@ def detect_format(names: Iterable[str]) -> str:
     return formats.pop() if formats else "delimited"
 
 
-def _glob(pattern: str) -> "re.Pattern[str]":
+def _glob(pattern: str) -> re.Pattern[str]:
     parts = []
     for part in pattern.strip("/").split("/"):
         parts.append("(?:[^/]+/)*" if part == "**" else fnmatch.translate(part)[4:-3].replace(".*", "[^/]*") + "/")
@@ -102,7 +102,7 @@ def _glob(pattern: str) -> "re.Pattern[str]":
     return re.compile((text[:-1] if text.endswith("/") else text + "[^/]+") + r"\Z")
 
 
-def relative_paths(definition: Definition, files: Sequence[str]) -> List[str]:
+def relative_paths(definition: Definition, files: Sequence[str]) -> list[str]:
     """Return for each file its path on the datastore, starting with a slash (v1's ``Path`` column).
 
     It is found by laying the definition's path over the end of the file's; a file staged elsewhere keeps its name.
@@ -114,7 +114,7 @@ def relative_paths(definition: Definition, files: Sequence[str]) -> List[str]:
     return ["/" + _relative(path_of(f), compiled) for f in files]
 
 
-def _relative(path: str, patterns: Sequence["re.Pattern[str]"]) -> str:
+def _relative(path: str, patterns: Sequence[re.Pattern[str]]) -> str:
     parts = path.strip("/").split("/")
     for pattern in patterns:
         # The longest match: a pattern that starts with ** would otherwise keep only the file's name.
@@ -137,8 +137,8 @@ class PartitionFormat:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.columns: List[str] = []
-        self._dates: Dict[str, List[str]] = {}
+        self.columns: list[str] = []
+        self._dates: dict[str, list[str]] = {}
         pattern, end, group = "", 0, 0
         for match in _FIELD.finditer(text):
             pattern += re.escape(text[end : match.start()])
@@ -164,37 +164,40 @@ class PartitionFormat:
                     pattern += re.escape(token)
         if not self.columns:
             raise ReadError(
-                f"partition_format {text!r} names no column", hint="Write for example '/{Department}/{Day:yyyy/MM/dd}/*'"
+                f"partition_format {text!r} names no column",
+                hint="Write for example '/{Department}/{Day:yyyy/MM/dd}/*'",
             )
         pattern += re.escape(text[end:])
         self._regex = re.compile(("" if text.startswith("/") else "(?:.*/)?") + pattern.rstrip("/"))
 
     @property
-    def dates(self) -> List[str]:
+    def dates(self) -> list[str]:
         """The columns that hold a date and time; the others hold text."""
         return list(self._dates)
 
-    def values(self, path: str) -> List[Any]:
+    def values(self, path: str) -> list[Any]:
         """Return the values of :attr:`columns` that *path* carries.
 
         :raises ReadError: the path does not look like the format.
         """
         # v1 lays the format over the end of the path: what stands before it does not matter.
-        match: Optional[re.Match[str]] = None
+        match: re.Match[str] | None = None
         for start in [0] + [i for i, c in enumerate(path) if c == "/" and i]:
             match = self._regex.fullmatch(path[start:]) or self._regex.match(path[start:])
             if match:
                 break
         if not match:
             raise ReadError(f"The path {path!r} does not have the form of partition_format {self.text!r}")
-        parts: List[List[str]] = [[] for _ in self.columns]
+        parts: list[list[str]] = [[] for _ in self.columns]
         for key, value in sorted(match.groupdict().items(), key=lambda item: int(item[0][1:].split("_")[0])):
             parts[int(key.split("_")[1])].append(value)
         return [self._value(name, found) for name, found in zip(self.columns, parts)]
 
-    def _value(self, name: str, found: List[str]) -> Any:
+    def _value(self, name: str, found: list[str]) -> Any:
         if name not in self._dates:
             return found[0]
         numbers = dict(zip(self._dates[name], map(int, found)))
-        order: Tuple[Tuple[str, int], ...] = (("yyyy", 1), ("MM", 1), ("dd", 1), ("HH", 0), ("mm", 0), ("ss", 0))
-        return dt.datetime(*[numbers.get(token, default) for token, default in order])
+        order: tuple[tuple[str, int], ...] = (("yyyy", 1), ("MM", 1), ("dd", 1), ("HH", 0), ("mm", 0), ("ss", 0))
+        year, *rest = (numbers.get(token, default) for token, default in order)
+        month, day, hour, minute, second = rest
+        return dt.datetime(year, month, day, hour, minute, second)

@@ -1,8 +1,9 @@
 """Runs a step's script and then its gates in one Spark application: ``spark-submit … spark_driver.py <job dir>``.
 
-The script runs as ``__main__`` with the arguments and the first entry of ``sys.path`` that it would have had by itself, and
-its exit code is the application's. The gates use the session that it leaves behind: a second application would cost a good
-part of a minute.
+The script runs as ``__main__`` with the arguments and the first entry of ``sys.path`` that it would have had by
+itself, and
+its exit code is the application's. The gates use the session that it leaves behind: a second application would cost a
+good part of a minute.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ if _ROOT not in sys.path:
 
 import traceback  # noqa: E402
 import types  # noqa: E402
-from typing import Any, List, Optional  # noqa: E402
+from typing import Any  # noqa: E402
 
 from stepwell.payload.context import JOB_DIR, JobContext  # noqa: E402
 
 
-def run_script(script: str, arguments: List[str]) -> int:
-    """Run *script* in this process as ``__main__`` and return its exit code; a traceback goes to stderr as Python's own would.
+def run_script(script: str, arguments: list[str]) -> int:
+    """Run *script* in this process as ``__main__`` and return its exit code; a traceback goes to stderr as Python's
+    own would.
 
     :param script: absolute path of the script.
     :param arguments: what follows it in ``sys.argv``.
@@ -39,7 +41,7 @@ def run_script(script: str, arguments: List[str]) -> int:
     try:
         with open(script, "rb") as file:
             code = compile(file.read(), script, "exec")
-        exec(code, module.__dict__)
+        exec(code, module.__dict__)  # noqa: S102 - the author's own script is what this process is for
     except SystemExit as stop:
         return exit_code(stop)
     except BaseException as error:
@@ -77,7 +79,7 @@ def _print_error(error: BaseException) -> None:
         print(f"\n{type(reason).__name__}: {reason}", file=sys.stderr)
 
 
-def live_session() -> Optional[Any]:
+def live_session() -> Any | None:
     """Return the Spark session that the script left behind, or ``None`` if there is none or it was stopped."""
     if "pyspark" not in sys.modules:
         return None
@@ -90,7 +92,7 @@ def live_session() -> Optional[Any]:
     return session if session.sparkContext is SparkContext._active_spark_context else None
 
 
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the job in the directory given; return the exit code of the application."""
     if len(arguments) != 1:
         print("usage: spark_driver.py <job directory>", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterator, Mapping, Sequence
 
 from stepwell.payload import delimited, sources
 from stepwell.payload.column_types import INFERENCE_ROWS, ColumnType, decide, formats, set_types
@@ -21,7 +21,7 @@ _ENCODINGS = {
     "utf32": "UTF-32",
 }
 #: Delimited files read in this process, by path: how many columns, and with which options. For :func:`explain`.
-_reads: Dict[str, Tuple[int, Dict[str, Any]]] = {}
+_reads: dict[str, tuple[int, dict[str, Any]]] = {}
 
 
 def session() -> Any:
@@ -31,7 +31,7 @@ def session() -> Any:
     return SparkSession.builder.getOrCreate()
 
 
-def read(spark: Any, format: str, options: Dict[str, Any], definition: Dict[str, Any], files: Sequence[str]) -> Any:
+def read(spark: Any, format: str, options: dict[str, Any], definition: dict[str, Any], files: Sequence[str]) -> Any:
     """Return the files as a Spark frame with v1's columns and types; the plan is not yet applied."""
     wants_path = bool(options["include_path"] or options["partition_format"])
     if format == "delimited":
@@ -59,21 +59,23 @@ def _quoted(name: str) -> str:
 def _encoding(options: Mapping[str, Any]) -> str:
     name = options["encoding"]
     if name not in _ENCODINGS:
-        raise ReadError(f"Spark does not read the encoding {name!r}", allowed=_ENCODINGS, hint="Read it with pandas instead")
+        raise ReadError(
+            f"Spark does not read the encoding {name!r}", allowed=_ENCODINGS, hint="Read it with pandas instead"
+        )
     return _ENCODINGS[name]
 
 
 # -- delimited ------------------------------------------------------------------------------------------------------
 
 
-def _delimited(spark: Any, files: Sequence[str], options: Dict[str, Any], wants_path: bool) -> Any:
+def _delimited(spark: Any, files: Sequence[str], options: dict[str, Any], wants_path: bool) -> Any:
     options = {**options, "escape": _escape(spark, files, options)}
     head = _head(spark, files, options)
     if not head.columns:
         raise ReadError("The files of the dataset hold nothing, not even a header", hint=f"Look at {files[0]!r}")
     types = decide(head.columns, head.rows, options)
     behaviour = options["header"]
-    parts: List[Any] = []
+    parts: list[Any] = []
     if behaviour == delimited.COMBINE:
         groups = [([f], columns, True) for f, columns in zip(files, head.by_file) if columns]
     elif behaviour == delimited.ONLY_FIRST:
@@ -94,7 +96,7 @@ def _group(
     files: Sequence[str],
     columns: Sequence[str],
     types: Mapping[str, ColumnType],
-    options: Dict[str, Any],
+    options: dict[str, Any],
     has_header: bool,
     wants_path: bool,
 ) -> Any:
@@ -121,11 +123,13 @@ def _group(
 
 
 def _renamed(columns: Sequence[str]) -> bool:
-    """Whether a header may differ from the columns made of it (empty or repeated names), so that Spark must not compare."""
-    return any(re.match(r"Column\d+\Z|.*_\d+\Z", c) for c in columns) or len({c.lower() for c in columns}) != len(columns)
+    """Whether a header may differ from the columns made of it (empty, repeated names): Spark must not compare."""
+    return any(re.match(r"Column\d+\Z|.*_\d+\Z", c) for c in columns) or len({c.lower() for c in columns}) != len(
+        columns
+    )
 
 
-def _reader_options(options: Mapping[str, Any]) -> Dict[str, Any]:
+def _reader_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "sep": options["separator"],
         "encoding": _encoding(options),
@@ -158,10 +162,10 @@ def _is_remote(file: str) -> bool:
     return "://" in file and not file.startswith("file:")
 
 
-def _head(spark: Any, files: Sequence[str], options: Dict[str, Any]) -> delimited.Head:
+def _head(spark: Any, files: Sequence[str], options: dict[str, Any]) -> delimited.Head:
     behaviour = options["header"]
     look_at = files if behaviour == delimited.COMBINE else files[:1]
-    firsts: List[List[Tuple[int, List[str]]]] = []
+    firsts: list[list[tuple[int, list[str]]]] = []
     rows = 0
     for file in files:
         if file not in look_at and rows >= INFERENCE_ROWS:
@@ -172,7 +176,7 @@ def _head(spark: Any, files: Sequence[str], options: Dict[str, Any]) -> delimite
     return delimited.Head(list(files), firsts, options)
 
 
-def _first_records(spark: Any, file: str, options: Dict[str, Any]) -> List[Tuple[int, List[str]]]:
+def _first_records(spark: Any, file: str, options: dict[str, Any]) -> list[tuple[int, list[str]]]:
     if not _is_remote(file):
         path = sources.local_path(file)
         if os.path.exists(path):  # the driver's own disk: no Spark job for a few lines
@@ -258,7 +262,9 @@ def _retype(frame: Any, options: Mapping[str, Any]) -> Any:
 # -- paths ----------------------------------------------------------------------------------------------------------
 
 
-def _with_paths(spark: Any, frame: Any, definition: Dict[str, Any], files: Sequence[str], options: Mapping[str, Any]) -> Any:
+def _with_paths(
+    spark: Any, frame: Any, definition: dict[str, Any], files: Sequence[str], options: Mapping[str, Any]
+) -> Any:
     from pyspark.sql import functions as F
 
     relative = sources.relative_paths(definition, files)
@@ -267,8 +273,8 @@ def _with_paths(spark: Any, frame: Any, definition: Dict[str, Any], files: Seque
     keys = [path(_unescaped(sources.spark_path(f))).toUri().toString() for f in files]
     keys = [re.sub(r"^file:/+", "file:/", k) for k in keys]  # it writes local files now with one slash, now with three
     file = F.regexp_replace(F.col(_FILE), "^file:/+", "file:/")
-    values: Dict[str, List[Any]] = {}
-    kinds: Dict[str, str] = {}
+    values: dict[str, list[Any]] = {}
+    kinds: dict[str, str] = {}
     if options["include_path"]:
         values["Path"], kinds["Path"] = list(relative), "string"
     if options["partition_format"]:
@@ -294,7 +300,7 @@ def _unescaped(path: str) -> str:
 _READING = re.compile(r"Encountered error while reading file (\S+?)\.\s")
 
 
-def explain(error: BaseException, spark: Optional[Any] = None) -> Optional[ReadError]:
+def explain(error: BaseException, spark: Any | None = None) -> ReadError | None:
     """Return what is wrong with the delimited file that a Spark job failed on, or ``None`` if it is something else.
 
     The file is read once more, up to the row in question: a price paid only for a failure.
@@ -315,7 +321,7 @@ def explain(error: BaseException, spark: Optional[Any] = None) -> Optional[ReadE
         return None
 
 
-def _lines(spark: Optional[Any], file: str, options: Mapping[str, Any]) -> Iterator[str]:
+def _lines(spark: Any | None, file: str, options: Mapping[str, Any]) -> Iterator[str]:
     if file.startswith("file:"):
         with delimited.open_text(sources.local_path(file), options) as lines:
             yield from lines
@@ -324,11 +330,12 @@ def _lines(spark: Optional[Any], file: str, options: Mapping[str, Any]) -> Itera
             yield (delimited.doubled(row[0]) if options["escape"] == "\\" else row[0]) + "\n"
 
 
-def _other(file: str, text: str) -> Optional[ReadError]:
+def _other(file: str, text: str) -> ReadError | None:
     header = re.search(r"CSV header does not conform to the schema\.\s*Header: (.*)\s*Schema: (.*)", text)
     if header:
         return ReadError(
-            f"The header of {file!r} ({header.group(1).strip()}) differs from that of the first file ({header.group(2).strip()})",
+            f"The header of {file!r} ({header.group(1).strip()}) differs from that of the first file "
+            f"({header.group(2).strip()})",
             hint="Use header=PromoteHeadersBehavior.COMBINE_ALL_FILES_HEADERS, or read them as two datasets",
         )
     return None
@@ -337,7 +344,7 @@ def _other(file: str, text: str) -> Optional[ReadError]:
 # -- folders --------------------------------------------------------------------------------------------------------
 
 
-def list_folder(spark: Any, location: str) -> List[str]:
+def list_folder(spark: Any, location: str) -> list[str]:
     """List the data files of a folder on any filesystem that Spark knows, sorted; markers and empty files are no data.
 
     :raises ReadError: the folder does not exist, or its filesystem cannot be reached.

@@ -1,7 +1,8 @@
 """Judging a frame by a Great Expectations suite: booleans first, details only for what failed.
 
-With booleans alone Great Expectations bundles all checks into a few Spark jobs; asking for details costs one more job for
-each check, so only failed ones are asked. The outcome of an expectation is *passed*, *warned* (failed, but its severity is
+With booleans alone Great Expectations bundles all checks into a few Spark jobs; asking for details costs one more job
+for each check, so only failed ones are asked. The outcome of an expectation is *passed*, *warned* (failed, but its
+severity is
 warning or info), *failed*, or *errored*: it could not be evaluated, which is not the same as data that fails it.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Sequence
 
 from stepwell.payload import wording
 from stepwell.payload.errors import GateError
@@ -28,13 +29,14 @@ _SPARK_TYPES = {
     "datetime64[ns]": "TimestampType", "datetime64": "TimestampType",
 }  # fmt: skip
 _PANDAS_TYPES = {
-    "LongType": ["int64"], "IntegerType": ["int64", "int32"], "DoubleType": ["float64"], "FloatType": ["float64", "float32"],
+    "LongType": ["int64"], "IntegerType": ["int64", "int32"],
+    "DoubleType": ["float64"], "FloatType": ["float64", "float32"],
     "StringType": ["str"], "BooleanType": ["bool"], "TimestampType": ["datetime64[ns]", "datetime64[us]"],
     "TimestampNTZType": ["datetime64[ns]", "datetime64[us]"], "DateType": ["date"],
 }  # fmt: skip
 
 
-def judge(frame: Any, suite: Dict[str, Any], *, engine: str, samples: bool = False) -> Dict[str, Any]:
+def judge(frame: Any, suite: dict[str, Any], *, engine: str, samples: bool = False) -> dict[str, Any]:
     """Return the verdict on *frame*: its shape, every expectation's outcome, and the overall one.
 
     :param suite: a Great Expectations suite as JSON.
@@ -45,7 +47,7 @@ def judge(frame: Any, suite: Dict[str, Any], *, engine: str, samples: bool = Fal
     expectations = check_suite(suite)
     rows, columns = _profile(frame, engine)
     entries = [_entry(e) for e in expectations]
-    runnable: List[int] = []
+    runnable: list[int] = []
     for index, entry in enumerate(entries):
         problem = _problem(entry, [c["name"] for c in columns])
         if problem:
@@ -72,19 +74,19 @@ def judge(frame: Any, suite: Dict[str, Any], *, engine: str, samples: bool = Fal
     }
 
 
-def overall(entries: Sequence[Dict[str, Any]]) -> str:
+def overall(entries: Sequence[dict[str, Any]]) -> str:
     """Return the worst outcome. "errored" is worse than "failed": nobody knows what the data is like."""
     worst = max((_OUTCOMES.index(e["outcome"]) for e in entries), default=0)
     return _OUTCOMES[worst]
 
 
-def statistics(entries: Sequence[Dict[str, Any]]) -> Dict[str, int]:
+def statistics(entries: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Return how many expectations there are, and how many of each outcome."""
     counts = {outcome: sum(e["outcome"] == outcome for e in entries) for outcome in _OUTCOMES}
     return {"evaluated": len(entries) - counts["errored"], **counts}
 
 
-def check_suite(suite: Any) -> List[Dict[str, Any]]:
+def check_suite(suite: Any) -> list[dict[str, Any]]:
     """Return the expectations of a suite.
 
     :raises GateError: it is not a suite, or has nothing in it.
@@ -103,11 +105,11 @@ def check_suite(suite: Any) -> List[Dict[str, Any]]:
     return expectations
 
 
-def _type_of(expectation: Dict[str, Any]) -> Any:
+def _type_of(expectation: dict[str, Any]) -> Any:
     return expectation.get("type") or expectation.get("expectation_type")  # the latter before Great Expectations 1.0
 
 
-def _entry(expectation: Dict[str, Any]) -> Dict[str, Any]:
+def _entry(expectation: dict[str, Any]) -> dict[str, Any]:
     severity = str(expectation.get("severity") or "critical").lower()
     return {
         "type": _type_of(expectation),
@@ -120,7 +122,7 @@ def _entry(expectation: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _notes(expectation: Dict[str, Any]) -> Optional[str]:
+def _notes(expectation: dict[str, Any]) -> str | None:
     notes = expectation.get("notes") or (expectation.get("meta") or {}).get("notes")
     if isinstance(notes, dict):
         notes = notes.get("content")
@@ -129,7 +131,7 @@ def _notes(expectation: Dict[str, Any]) -> Optional[str]:
     return str(notes) if notes else None
 
 
-def _problem(entry: Dict[str, Any], there: List[str]) -> str:
+def _problem(entry: dict[str, Any], there: list[str]) -> str:
     """Return why an expectation cannot be evaluated, as far as that can be seen before looking at the data."""
     if entry["severity"] not in SEVERITIES:
         return f"{entry['severity']!r} is not a severity. Allowed: {', '.join(SEVERITIES)}."
@@ -140,7 +142,9 @@ def _problem(entry: Dict[str, Any], there: List[str]) -> str:
             named += list(kwargs.get("column_list") or [])
         for name in named:
             if name not in there:
-                return f"There is no column {name!r}. Did you mean {', '.join(map(repr, nearest(str(name), there)[:3]))}?"
+                return (
+                    f"There is no column {name!r}. Did you mean {', '.join(map(repr, nearest(str(name), there)[:3]))}?"
+                )
     return ""
 
 
@@ -150,7 +154,7 @@ def _version() -> str:
     return version("great-expectations")
 
 
-def _profile(frame: Any, engine: str) -> Tuple[int, List[Dict[str, Any]]]:
+def _profile(frame: Any, engine: str) -> tuple[int, list[dict[str, Any]]]:
     """Return the number of rows, and name, type and number of missing values of each column, in one pass."""
     if engine == "pandas":
         nulls = frame.isna().sum()
@@ -164,7 +168,9 @@ def _profile(frame: Any, engine: str) -> Tuple[int, List[Dict[str, Any]]]:
     counted = frame.agg(F.count(F.lit(1)), *[F.count(F.col(q)) for q in quoted]).collect()[0]
     types = [field.dataType.simpleString() for field in frame.schema.fields]
     rows = int(counted[0])
-    return rows, [{"name": n, "type": t, "nulls": rows - int(counted[i + 1])} for i, (n, t) in enumerate(zip(names, types))]
+    return rows, [
+        {"name": n, "type": t, "nulls": rows - int(counted[i + 1])} for i, (n, t) in enumerate(zip(names, types))
+    ]
 
 
 class _Validation:
@@ -177,7 +183,8 @@ class _Validation:
         except ImportError as error:
             raise GateError(
                 f"Great Expectations is not in this environment ({error})",
-                hint="It is added to the environment of a step whose output has a gate; a user-managed one needs it itself",
+                hint="It is added to the environment of a step whose output has a gate; a user-managed one needs it"
+                " itself",
             ) from error
         logging.getLogger("great_expectations").setLevel(logging.ERROR)
         self._gx = gx
@@ -191,7 +198,7 @@ class _Validation:
         definition = source.add_dataframe_asset("output").add_batch_definition_whole_dataframe("whole")
         self._batch = definition.get_batch({"dataframe": frame})
 
-    def fill(self, entries: List[Dict[str, Any]], runnable: Sequence[int]) -> None:
+    def fill(self, entries: list[dict[str, Any]], runnable: Sequence[int]) -> None:
         """Set outcome, message and counts of the entries at the positions *runnable*."""
         built = {}
         for index in runnable:
@@ -206,11 +213,13 @@ class _Validation:
                 results.update(self._validate([built[index]], "BOOLEAN_ONLY"))
         failed = [i for i in built if not _succeeded(results.get(i)) and not _exception(results.get(i))]
         count = SAMPLES if self._samples else 0
-        details = self._validate([built[i] for i in failed], {"result_format": "SUMMARY", "partial_unexpected_count": count})
+        details = self._validate(
+            [built[i] for i in failed], {"result_format": "SUMMARY", "partial_unexpected_count": count}
+        )
         for index in built:
             self._set(entries[index], results.get(index), details.get(index))
 
-    def _build(self, entry: Dict[str, Any], index: int) -> Any:
+    def _build(self, entry: dict[str, Any], index: int) -> Any:
         from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
         kwargs = self._types(entry["type"], dict(entry["kwargs"]))
@@ -219,19 +228,19 @@ class _Validation:
         )
         return configuration.to_domain_obj()
 
-    def _types(self, kind: str, kwargs: Dict[str, Any]) -> Dict[str, Any]:
+    def _types(self, kind: str, kwargs: dict[str, Any]) -> dict[str, Any]:
         if kind == "expect_column_values_to_be_of_type":
-            wanted = kwargs.get("type_")
+            wanted = str(kwargs.get("type_"))
             if self._engine == "spark":
                 kwargs["type_"] = _SPARK_TYPES.get(wanted, wanted)
             else:
                 kwargs["type_"] = _PANDAS_TYPES.get(wanted, [wanted])[0]
         elif kind == "expect_column_values_to_be_in_type_list":
-            wanted = kwargs.get("type_list") or []
+            listed = [str(t) for t in kwargs.get("type_list") or []]
             if self._engine == "spark":
-                kwargs["type_list"] = list(dict.fromkeys(_SPARK_TYPES.get(w, w) for w in wanted))
+                kwargs["type_list"] = list(dict.fromkeys(_SPARK_TYPES.get(w, w) for w in listed))
             else:
-                kwargs["type_list"] = list(dict.fromkeys(t for w in wanted for t in _PANDAS_TYPES.get(w, [w])))
+                kwargs["type_list"] = list(dict.fromkeys(t for w in listed for t in _PANDAS_TYPES.get(w, [w])))
         return kwargs
 
     @staticmethod
@@ -243,14 +252,14 @@ class _Validation:
             return f"Great Expectations has no {kind!r}. Did you mean {', '.join(nearest(kind, known)[:3])}?"
         return "The expectation is malformed: " + " ".join(str(error).split())
 
-    def _validate(self, expectations: List[Any], result_format: Any) -> Dict[int, Any]:
+    def _validate(self, expectations: list[Any], result_format: Any) -> dict[int, Any]:
         if not expectations:
             return {}
         suite = self._gx.ExpectationSuite(name="gate", expectations=expectations)
         outcome = self._batch.validate(suite, result_format=result_format)
         return {int(r.expectation_config.meta["index"]): r for r in outcome.results}
 
-    def _set(self, entry: Dict[str, Any], result: Any, detail: Any) -> None:
+    def _set(self, entry: dict[str, Any], result: Any, detail: Any) -> None:
         problem = "Great Expectations gave no result" if result is None else _exception(result)
         if problem:
             entry.update(outcome="errored", message=problem)
@@ -260,8 +269,8 @@ class _Validation:
             entry["outcome"] = "failed" if entry["severity"] == "critical" else "warned"
             entry["counts"] = self._counts(detail.result or {} if detail is not None else {})
 
-    def _counts(self, result: Dict[str, Any]) -> Dict[str, Any]:
-        counts: Dict[str, Any] = {}
+    def _counts(self, result: dict[str, Any]) -> dict[str, Any]:
+        counts: dict[str, Any] = {}
         for theirs, ours in (("element_count", "rows"), ("missing_count", "nulls"), ("unexpected_count", "unexpected")):
             if isinstance(result.get(theirs), (int, float)):
                 counts[ours] = int(result[theirs])
@@ -295,7 +304,7 @@ def _exception(result: Any) -> str:
     return ""
 
 
-def errored(reason: str, *, engine: str, started: float) -> Dict[str, Any]:
+def errored(reason: str, *, engine: str, started: float) -> dict[str, Any]:
     """Return the verdict on data that could not be judged at all."""
     return {
         "verdict": "errored",

@@ -28,7 +28,7 @@ def _set(kwargs: Kwargs, key: str = "value_set") -> str:
     return "{" + text + (f", … {len(values)} in all" if len(values) > 8 else "") + "}"
 
 
-_SAYINGS: Dict[str, Callable[[Kwargs], str]] = {
+_SAYINGS: dict[str, Callable[[Kwargs], str]] = {
     "expect_table_row_count_to_be_between": lambda k: f"the number of rows is {_between(k)}",
     "expect_table_row_count_to_equal": lambda k: f"the number of rows is {k.get('value')}",
     "expect_table_column_count_to_equal": lambda k: f"the number of columns is {k.get('value')}",
@@ -67,7 +67,7 @@ _SAYINGS: Dict[str, Callable[[Kwargs], str]] = {
 }
 
 
-def expectation(entry: Dict[str, Any]) -> str:
+def expectation(entry: dict[str, Any]) -> str:
     """Return what an expectation says, such as "values are between 0 and 100, for at least 90 %"."""
     kwargs = entry["kwargs"]
     say = _SAYINGS.get(entry["type"])
@@ -83,14 +83,17 @@ def expectation(entry: Dict[str, Any]) -> str:
     return text
 
 
-def outcome(entry: Dict[str, Any]) -> str:
+def outcome(entry: dict[str, Any]) -> str:
     """Return what came of an expectation, in one sentence without values of the data."""
     counts, result = entry["counts"], entry["outcome"]
     if result == "passed":
         return "As expected."
     if "unexpected" in counts:
         total = counts.get("rows")
-        if entry["type"] not in ("expect_column_values_to_not_be_null", "expect_column_values_to_be_null") and total is not None:
+        if (
+            entry["type"] not in ("expect_column_values_to_not_be_null", "expect_column_values_to_be_null")
+            and total is not None
+        ):
             total -= counts.get("nulls") or 0
         share = f" of {total:,}" if total else ""
         rate = f" ({percent(100 * counts['unexpected'] / total)})" if total else ""

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Dict, FrozenSet, Optional
+from typing import Any, Callable
 
 #: What can be imported.
-MODULES = "azureml.core, azureml.core.{run,dataset,datastore,workspace,experiment,keyvault}, azureml.data, azureml.logging"
-#: Names of the SDK that scripts ask for and that we do not have. A name that nobody knows stays an AttributeError, so that
-#: hasattr() and pickle, which look into every module, keep working.
-KNOWN: Dict[str, FrozenSet[str]] = {
+MODULES = (
+    "azureml.core, azureml.core.{run,dataset,datastore,workspace,experiment,keyvault}, azureml.data, azureml.logging"
+)
+#: Names of the SDK that scripts ask for and that we do not have. A name that nobody knows stays an AttributeError, so
+#: that hasattr() and pickle, which look into every module, keep working.
+KNOWN: dict[str, frozenset[str]] = {
     "core": frozenset(
-        "ComputeTarget ContainerRegistry Environment Image LinkedService Model RunConfiguration ScriptRun ScriptRunConfig "
+        "ComputeTarget ContainerRegistry Environment Image LinkedService Model RunConfiguration ScriptRun "
+        "ScriptRunConfig "
         "SynapseWorkspaceLinkedServiceConfiguration Webservice".split()
     ),
     "core.run": frozenset("get_run is_offline_run ScriptRun".split()),
     "data": frozenset(
-        "DataType HDFSOutputDatasetConfig LinkFileOutputDatasetConfig LinkTabularOutputDatasetConfig OutputFileDatasetConfig "
+        "DataType HDFSOutputDatasetConfig LinkFileOutputDatasetConfig LinkTabularOutputDatasetConfig "
+        "OutputFileDatasetConfig "
         "DatasetConsumptionConfig".split()
     ),
 }
 _AUTHORING = frozenset(
-    "ComputeTarget Environment LinkedService RunConfiguration ScriptRunConfig SynapseWorkspaceLinkedServiceConfiguration "
+    "ComputeTarget Environment LinkedService RunConfiguration ScriptRunConfig "
+    "SynapseWorkspaceLinkedServiceConfiguration "
     "HDFSOutputDatasetConfig OutputFileDatasetConfig LinkFileOutputDatasetConfig LinkTabularOutputDatasetConfig "
     "DatasetConsumptionConfig".split()
 )
@@ -32,9 +37,14 @@ def module_getattr(module: str, part: str) -> Callable[[str], Any]:
 
     def __getattr__(name: str) -> Any:
         if name in KNOWN[part]:
-            hint = "It defines pipelines: in a DAG file, import it from stepwell" if name in _AUTHORING else "It is not built yet"
+            hint = (
+                "It defines pipelines: in a DAG file, import it from stepwell"
+                if name in _AUTHORING
+                else "It is not built yet"
+            )
             raise ImportError(
-                f"azureml.{part}.{name} is not available inside a Stepwell step. {hint}. Available: {MODULES}.", name=name
+                f"azureml.{part}.{name} is not available inside a Stepwell step. {hint}. Available: {MODULES}.",
+                name=name,
             )
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
@@ -45,7 +55,7 @@ class _Explainer:
     """The last finder: it is asked for what no other finder has."""
 
     @staticmethod
-    def find_spec(fullname: str, path: Any = None, target: Any = None) -> Optional[Any]:
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> Any | None:
         root = __package__ or "azureml"
         if fullname.startswith(root + "."):
             name = "azureml" + fullname[len(root) :]

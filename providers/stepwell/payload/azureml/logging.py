@@ -22,7 +22,7 @@ class AzureMLLogger:
                 self._run.log_table(name, value)
             else:
                 self._run.log_row(name, **{str(k): v for k, v in value.items()})
-        elif isinstance(value, (list, tuple)) or getattr(value, "ndim", 0):
+        elif isinstance(value, (list, tuple)) or getattr(value, "ndim", None):
             self._run.log_list(name, list(value.ravel()) if hasattr(value, "ravel") else list(value))
         else:
             self._run.log(name, value)

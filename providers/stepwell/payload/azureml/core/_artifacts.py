@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Iterable, List, Optional
+from typing import Any, Iterable
 
 from stepwell.payload.context import JobContext
 from stepwell.runtime.errors import UserErrorException
@@ -16,7 +16,7 @@ class Artifacts:
 
     _job: JobContext
 
-    def upload_file(self, name: str, path_or_stream: Any, datastore_name: Optional[str] = None) -> None:
+    def upload_file(self, name: str, path_or_stream: Any, datastore_name: str | None = None) -> None:
         """Keep a file with the run under *name*.
 
         :param path_or_stream: path of a local file, or a binary stream.
@@ -38,7 +38,7 @@ class Artifacts:
         for name, path in zip(names, paths):
             self.upload_file(name, path)
 
-    def upload_folder(self, name: str, path: str, datastore_name: Optional[str] = None) -> None:
+    def upload_folder(self, name: str, path: str, datastore_name: str | None = None) -> None:
         """Keep a folder's files with the run, below *name*."""
         if not os.path.isdir(path):
             raise UserErrorException(f"upload_folder: {path!r} is not a folder")
@@ -47,7 +47,7 @@ class Artifacts:
                 source = os.path.join(folder, file)
                 self.upload_file("/".join([name.rstrip("/"), *os.path.relpath(source, path).split(os.sep)]), source)
 
-    def get_file_names(self) -> List[str]:
+    def get_file_names(self) -> list[str]:
         """Return the names of the run's files: everything in ``outputs`` and ``logs``."""
         root = self._job.paths.code
         return sorted(
@@ -57,7 +57,7 @@ class Artifacts:
             for file in files
         )
 
-    def download_file(self, name: str, output_file_path: Optional[str] = None, **_: Any) -> str:
+    def download_file(self, name: str, output_file_path: str | None = None, **_: Any) -> str:
         """Copy a file of the run and return where it is.
 
         :raises UserErrorException: the run has no such file.
@@ -76,9 +76,11 @@ class Artifacts:
         """Where an artifact is: names below outputs/ and logs/ as they are, others below outputs/."""
         below = check_below("file name", name)
         top = below.split("/", 1)[0]
-        return os.path.join(self._job.paths.code, *([] if top in ("outputs", "logs") else ["outputs"]), *below.split("/"))
+        return os.path.join(
+            self._job.paths.code, *([] if top in ("outputs", "logs") else ["outputs"]), *below.split("/")
+        )
 
-    def _store(self, name: str, path: Optional[str] = None, content: Optional[bytes] = None) -> str:
+    def _store(self, name: str, path: str | None = None, content: bytes | None = None) -> str:
         target = self._path_of(name)
         if path is not None:
             if not os.path.isfile(path):
@@ -86,7 +88,9 @@ class Artifacts:
             if os.path.exists(target) and os.path.samefile(path, target):
                 return self._noted(target)
         if os.path.exists(target):
-            raise UserErrorException(f"The run has a file {name!r} already", hint="Files of a run are not replaced: use another name")
+            raise UserErrorException(
+                f"The run has a file {name!r} already", hint="Files of a run are not replaced: use another name"
+            )
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if path is not None:
             shutil.copyfile(path, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Sequence
 
 from stepwell.payload import metrics
 from stepwell.runtime.errors import UserErrorException
@@ -18,7 +18,7 @@ _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b
 class MetricMethods:
     """The ``log`` methods, over two things that a run provides: :meth:`_metric` and :meth:`_store`."""
 
-    def log(self, name: str, value: Any, description: str = "", step: Optional[int] = None) -> None:
+    def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
         """Log a number, text or boolean; several calls with one name make a series.
 
         :param step: position in the series, for all values of a name or for none.
@@ -31,7 +31,7 @@ class MetricMethods:
         if values:
             self._metric("list", _name(name), values, description=description)
 
-    def log_row(self, name: str, description: Optional[str] = None, **kwargs: Any) -> None:
+    def log_row(self, name: str, description: str | None = None, **kwargs: Any) -> None:
         """Log one row of a table, a column for each keyword."""
         if not kwargs:
             raise UserErrorException(f"log_row({name!r}) has no columns", hint="Write run.log_row('name', x=1, y=2)")
@@ -43,7 +43,7 @@ class MetricMethods:
         :raises InvalidColumnLength: the lists are not equally long.
         :raises InvalidColumnData: a column is not a list.
         """
-        columns: Dict[str, List[Any]] = {}
+        columns: dict[str, list[Any]] = {}
         for column, cells in value.items():
             if isinstance(cells, (str, bytes)) or not hasattr(cells, "__iter__"):
                 raise InvalidColumnData(f"The column {column!r} of table {name!r} is {cells!r}, not a list")
@@ -54,7 +54,7 @@ class MetricMethods:
             raise InvalidColumnLength(f"The columns of table {name!r} are not equally long ({shown})")
         self._metric("table", _name(name), columns, description=description)
 
-    def log_image(self, name: str, path: Optional[str] = None, plot: Any = None, description: str = "") -> None:
+    def log_image(self, name: str, path: str | None = None, plot: Any = None, description: str = "") -> None:
         """Log an image file, or a matplotlib figure (or ``pyplot`` itself).
 
         :raises UserErrorException: not exactly one of the two is given, or the file is not an image.
@@ -72,7 +72,9 @@ class MetricMethods:
             except OSError as error:
                 raise UserErrorException(f"The image {path!r} cannot be read ({error})") from error
             if not start.startswith(_IMAGES) and b"<svg" not in start:
-                raise UserErrorException(f"The file {path!r} is not an image", allowed=["png", "jpeg", "gif", "bmp", "tiff"])
+                raise UserErrorException(
+                    f"The file {path!r} is not an image", allowed=["png", "jpeg", "gif", "bmp", "tiff"]
+                )
             artifact = self._store(str(path).replace("\\", "/").rsplit("/", 1)[-1], path=str(path))
         self._metric("image", _name(name), None, description=description, artifact=artifact)
 
@@ -82,7 +84,13 @@ class MetricMethods:
 
     def log_accuracy_table(self, name: str, value: Any, description: str = "") -> None:
         """Log an accuracy table (v1's JSON: ``probability_tables``, …)."""
-        needed = ("probability_tables", "percentile_tables", "probability_thresholds", "percentile_thresholds", "class_labels")
+        needed = (
+            "probability_tables",
+            "percentile_tables",
+            "probability_thresholds",
+            "percentile_thresholds",
+            "class_labels",
+        )
         self._chart("accuracy_table", name, value, needed, description)
 
     def log_residuals(self, name: str, value: Any, description: str = "") -> None:
@@ -115,7 +123,7 @@ class MetricMethods:
     def _emit(self, kind: str, **fields: Any) -> None:
         raise NotImplementedError
 
-    def _store(self, name: str, path: Optional[str] = None, content: Optional[bytes] = None) -> str:
+    def _store(self, name: str, path: str | None = None, content: bytes | None = None) -> str:
         raise NotImplementedError
 
 
@@ -126,7 +134,7 @@ def _name(name: Any) -> str:
     return text
 
 
-def _listed(name: str, value: Union[Sequence[Any], Any]) -> List[Any]:
+def _listed(name: str, value: Sequence[Any] | Any) -> list[Any]:
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         raise UserErrorException(f"log_list({name!r}) needs a list, not {value!r}", hint="Use run.log for one value")
     return list(value)

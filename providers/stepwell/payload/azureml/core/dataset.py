@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Union
+from typing import Any, Union
 
 from stepwell.payload.context import JobContext, current
 from stepwell.runtime.errors import UserErrorException
@@ -14,7 +14,7 @@ from ..data.dataset_factory import FileDatasetFactory, TabularDatasetFactory
 AnyDataset = Union[TabularDataset, FileDataset]
 
 
-def from_entry(entry: Dict[str, Any]) -> AnyDataset:
+def from_entry(entry: dict[str, Any]) -> AnyDataset:
     """Return the dataset that an entry of ``job.json``'s "datasets" describes."""
     kind = FileDataset if entry["definition"]["kind"] == "file" else TabularDataset
     return kind(
@@ -78,7 +78,7 @@ class Dataset:
         return from_entry(max(entries, key=lambda e: int(e.get("version") or 0)))
 
     @staticmethod
-    def get_all(workspace: Any) -> Dict[str, AnyDataset]:
+    def get_all(workspace: Any) -> dict[str, AnyDataset]:
         """Return the registered datasets that the step was given, by name (the newest version of each)."""
-        names: List[str] = sorted({e["name"] for e in _job().datasets.values() if e.get("name")})
+        names: list[str] = sorted({e["name"] for e in _job().datasets.values() if e.get("name")})
         return {name: Dataset.get_by_name(workspace, name) for name in names}

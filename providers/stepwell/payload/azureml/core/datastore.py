@@ -1,8 +1,11 @@
-"""Datastores as names: enough to say where a dataset is. A step reads data through its inputs, never through a datastore."""
+"""Datastores as names: enough to say where a dataset is.
+
+A step reads data through its inputs, never through a datastore.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any
 
 from stepwell.runtime.errors import UserErrorException
 from stepwell.runtime.names import check_name
@@ -16,16 +19,16 @@ class Datastore:
         self.name = check_name("datastore", name)
 
     @staticmethod
-    def get(workspace: Any, datastore_name: str) -> "Datastore":
+    def get(workspace: Any, datastore_name: str) -> Datastore:
         """Return the datastore of that name (whether it exists shows when it is used)."""
         return Datastore(workspace, datastore_name)
 
     @staticmethod
-    def get_default(workspace: Any) -> "Datastore":
+    def get_default(workspace: Any) -> Datastore:
         """Return the workspace's default datastore."""
         return workspace.get_default_datastore()  # type: ignore[no-any-return]
 
-    def path(self, path: str = "") -> Tuple["Datastore", str]:
+    def path(self, path: str = "") -> tuple[Datastore, str]:
         """Return a place on this datastore."""
         return (self, path)
 

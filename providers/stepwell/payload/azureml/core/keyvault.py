@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Dict, Iterable, List, Optional
+from typing import Iterable
 
 from stepwell.payload.context import current
 from stepwell.runtime.errors import UserErrorException
 
 
-def find_secret(name: str) -> Optional[str]:
-    """Return the secret *name* from the environment, also under the form that a variable can have (``A_B`` for ``a-b``)."""
+def find_secret(name: str) -> str | None:
+    """Return the secret *name* from the environment, also in the form that a variable can have (``A_B``)."""
     variable = re.sub(r"\W", "_", name)
     for candidate in (name, variable, variable.upper()):
         if candidate in os.environ:
@@ -37,11 +37,11 @@ class Keyvault:
             )
         return value
 
-    def get_secrets(self, secrets: Iterable[str]) -> Dict[str, str]:
+    def get_secrets(self, secrets: Iterable[str]) -> dict[str, str]:
         """Return several secrets by name."""
         return {name: self.get_secret(name) for name in secrets}
 
-    def list_secrets(self) -> List[Dict[str, object]]:
+    def list_secrets(self) -> list[dict[str, object]]:
         """Return the names of the step's secrets, in v1's form."""
         job = current()
         names = job.document.get("secret_names") or [] if job else []

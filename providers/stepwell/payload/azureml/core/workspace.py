@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional
+from typing import Any
 
 from stepwell.payload.context import current
 from stepwell.runtime.errors import UserErrorException
@@ -17,13 +17,13 @@ class Workspace:
 
     def __init__(
         self,
-        subscription_id: Optional[str] = None,
-        resource_group: Optional[str] = None,
-        workspace_name: Optional[str] = None,
+        subscription_id: str | None = None,
+        resource_group: str | None = None,
+        workspace_name: str | None = None,
         **_: Any,
     ) -> None:
         job = current()
-        described: Dict[str, Any] = dict(job.document.get("workspace") or {}) if job else {}
+        described: dict[str, Any] = dict(job.document.get("workspace") or {}) if job else {}
         environment = os.environ
         self.name: str = (
             workspace_name or described.get("name") or environment.get("AZUREML_ARM_WORKSPACE_NAME") or "default"
@@ -34,7 +34,9 @@ class Workspace:
         self._datastore: str = str(described.get("default_datastore") or "workspaceblobstore")
 
     @staticmethod
-    def from_config(path: Optional[str] = None, auth: Any = None, _logger: Any = None, _file_name: Any = None) -> "Workspace":
+    def from_config(
+        path: str | None = None, auth: Any = None, _logger: Any = None, _file_name: Any = None
+    ) -> Workspace:
         """Return the job's workspace. A step needs no ``config.json``.
 
         :raises UserErrorException: this process is not part of a job.
@@ -47,7 +49,7 @@ class Workspace:
         return Workspace()
 
     @staticmethod
-    def get(name: str, **_: Any) -> "Workspace":
+    def get(name: str, **_: Any) -> Workspace:
         """Return the job's workspace under *name*."""
         return Workspace(workspace_name=name)
 
@@ -57,14 +59,14 @@ class Workspace:
         return self._uuid
 
     @property
-    def datasets(self) -> Dict[str, Any]:
+    def datasets(self) -> dict[str, Any]:
         """The registered datasets that the step was given, by name."""
         from .dataset import Dataset
 
         return Dataset.get_all(self)
 
     @property
-    def datastores(self) -> Dict[str, Datastore]:
+    def datastores(self) -> dict[str, Datastore]:
         """The datastores that the step's datasets are on, and the default one."""
         job = current()
         names = {self._datastore}
@@ -80,7 +82,7 @@ class Workspace:
         """Return the secrets of the step."""
         return Keyvault()
 
-    def get_details(self) -> Dict[str, Any]:
+    def get_details(self) -> dict[str, Any]:
         """Return name and id."""
         return {"name": self.name, "id": self._uuid, "friendlyName": self.name}
 
@@ -88,7 +90,15 @@ class Workspace:
         return f"Workspace.create(name={self.name!r})"
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("compute_targets", "environments", "experiments", "linked_services", "models", "webservices", "images"):
+        if name in (
+            "compute_targets",
+            "environments",
+            "experiments",
+            "linked_services",
+            "models",
+            "webservices",
+            "images",
+        ):
             raise UserErrorException(
                 f"workspace.{name} is not available inside a step",
                 allowed=["datasets", "datastores", "get_default_datastore()", "get_default_keyvault()"],

@@ -6,7 +6,7 @@ import glob
 import os
 import shutil
 import tempfile
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Any, Iterable, Sequence, TypeVar
 
 from stepwell.payload import plan, reading, sources
 from stepwell.payload.context import current
@@ -27,20 +27,20 @@ class AbstractDataset:
 
     def __init__(
         self,
-        definition: Dict[str, Any],
-        files: Optional[Sequence[str]] = None,
+        definition: dict[str, Any],
+        files: Sequence[str] | None = None,
         *,
-        name: Optional[str] = None,
-        version: Optional[int] = None,
-        description: Optional[str] = None,
-        tags: Optional[Dict[str, str]] = None,
+        name: str | None = None,
+        version: int | None = None,
+        description: str | None = None,
+        tags: dict[str, str] | None = None,
     ) -> None:
         self._definition = definitions.check(definition)
         self._files = None if files is None else list(files)
         self.name = name
         self.version = version
         self.description = description
-        self.tags: Dict[str, str] = dict(tags or {})
+        self.tags: dict[str, str] = dict(tags or {})
 
     @property
     def id(self) -> str:
@@ -48,11 +48,11 @@ class AbstractDataset:
         return definitions.content_id(self._definition)
 
     @property
-    def definition(self) -> Dict[str, Any]:
+    def definition(self) -> dict[str, Any]:
         """The definition, plain JSON."""
         return self._definition
 
-    def files(self) -> List[str]:
+    def files(self) -> list[str]:
         """Return the dataset's files (paths or URIs) before its plan.
 
         :raises ReadError: they are not known inside this step.
@@ -64,7 +64,7 @@ class AbstractDataset:
             known = entry["definition"]
             if known["paths"] == self._definition["paths"] and entry.get("files"):
                 return [str(f) for f in entry["files"]]
-        found: List[str] = []
+        found: list[str] = []
         for path in self._definition["paths"]:
             if not path.get("url", "").startswith("file:"):
                 raise ReadError(
@@ -74,7 +74,9 @@ class AbstractDataset:
             matches = sorted(glob.glob(sources.local_path(path["url"]), recursive=True))
             if not matches:
                 raise ReadError(f"{path['url']!r} matches no file")
-            found += [m for match in matches for m in (sources.local_folder(match) if os.path.isdir(match) else [match])]
+            found += [
+                m for match in matches for m in (sources.local_folder(match) if os.path.isdir(match) else [match])
+            ]
         return found
 
     def skip(self: D, count: int) -> D:
@@ -85,11 +87,11 @@ class AbstractDataset:
         """Keep the first *count* rows (files)."""
         return self._with(definitions.take(count))
 
-    def take_sample(self: D, probability: float, seed: Optional[int] = None) -> D:
+    def take_sample(self: D, probability: float, seed: int | None = None) -> D:
         """Keep each row (file) with *probability*."""
         return self._with(definitions.sample(probability, _seed(seed)))
 
-    def random_split(self: D, percentage: float, seed: Optional[int] = None) -> Tuple[D, D]:
+    def random_split(self: D, percentage: float, seed: int | None = None) -> tuple[D, D]:
         """Return two datasets: about *percentage* (0 to 1) of the rows (files), and the others."""
         number = _seed(seed)
         left, right = (definitions.split(percentage, number, part) for part in ("left", "right"))
@@ -99,8 +101,8 @@ class AbstractDataset:
         self: D,
         workspace: Any,
         name: str,
-        description: Optional[str] = None,
-        tags: Optional[Dict[str, str]] = None,
+        description: str | None = None,
+        tags: dict[str, str] | None = None,
         create_new_version: bool = False,
     ) -> D:
         """Have this dataset registered when the step succeeds; the version number is known only then.
@@ -118,7 +120,7 @@ class AbstractDataset:
         """
         raise UserErrorException("as_named_input() is not possible inside a step", hint="Call it in the DAG file")
 
-    def _with(self: D, operation: Dict[str, Any]) -> D:
+    def _with(self: D, operation: dict[str, Any]) -> D:
         return type(self)(definitions.with_operation(self._definition, operation), self._files, tags=self.tags)
 
     def __repr__(self) -> str:
@@ -129,15 +131,15 @@ class AbstractDataset:
 class TabularDataset(AbstractDataset):
     """Rows and columns."""
 
-    def keep_columns(self, columns: Union[str, Iterable[str]], validate: bool = False) -> "TabularDataset":
+    def keep_columns(self, columns: str | Iterable[str], validate: bool = False) -> TabularDataset:
         """Keep only these columns; with *validate*, read the data now to see whether they are there."""
         return self._checked(self._with(definitions.keep_columns(columns)), validate)
 
-    def drop_columns(self, columns: Union[str, Iterable[str]]) -> "TabularDataset":
+    def drop_columns(self, columns: str | Iterable[str]) -> TabularDataset:
         """Leave these columns out."""
         return self._with(definitions.drop_columns(columns))
 
-    def filter(self, expression: Any) -> "TabularDataset":
+    def filter(self, expression: Any) -> TabularDataset:
         """Keep the rows for which *expression*, such as ``dataset['Age'] > 30``, is true."""
         return self._with(definitions.filter(expression))
 
@@ -160,7 +162,7 @@ class TabularDataset(AbstractDataset):
         return reading.to_spark(self._definition, self.files())
 
     @staticmethod
-    def _checked(dataset: "TabularDataset", validate: bool) -> "TabularDataset":
+    def _checked(dataset: TabularDataset, validate: bool) -> TabularDataset:
         if validate:
             dataset.take(1).to_pandas_dataframe()
         return dataset
@@ -169,13 +171,13 @@ class TabularDataset(AbstractDataset):
 class FileDataset(AbstractDataset):
     """Files as they are."""
 
-    def to_path(self) -> List[str]:
+    def to_path(self) -> list[str]:
         """Return the paths of the files below their common folder, each with a leading slash."""
         return ["/" + p for p in _below_common(self._chosen())]
 
     def download(
-        self, target_path: Optional[str] = None, overwrite: bool = False, ignore_not_found: bool = False
-    ) -> List[str]:
+        self, target_path: str | None = None, overwrite: bool = False, ignore_not_found: bool = False
+    ) -> list[str]:
         """Copy the files below *target_path* (a new temporary folder by default) and return the local paths.
 
         :raises UserErrorException: a file is there already and *overwrite* is not set.
@@ -187,24 +189,26 @@ class FileDataset(AbstractDataset):
         for file, below in zip(chosen, _below_common(chosen)):
             destination = os.path.join(target, below)
             if os.path.exists(destination) and not overwrite:
-                raise UserErrorException(f"{destination!r} exists already", hint="Give overwrite=True or another folder")
+                raise UserErrorException(
+                    f"{destination!r} exists already", hint="Give overwrite=True or another folder"
+                )
             os.makedirs(os.path.dirname(destination), exist_ok=True)
             if _fetch(file, destination, ignore_not_found):
                 result.append(destination)
         return result
 
-    def mount(self, mount_point: Optional[str] = None) -> "MountContext":
-        """Return a context manager that makes the files readable below a folder (they are copied or linked, not mounted)."""
+    def mount(self, mount_point: str | None = None) -> MountContext:
+        """Return a context manager that puts the files below a folder (they are copied, not mounted)."""
         return MountContext(self, mount_point)
 
-    def _chosen(self) -> List[str]:
+    def _chosen(self) -> list[str]:
         return plan.run_files(self.files(), self._definition["plan"])
 
 
 class MountContext:
     """The files of a dataset below :attr:`mount_point`, from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, dataset: FileDataset, mount_point: Optional[str]) -> None:
+    def __init__(self, dataset: FileDataset, mount_point: str | None) -> None:
         self._dataset = dataset
         self._own = mount_point is None
         self.mount_point = mount_point or tempfile.mkdtemp(prefix="dataset-")
@@ -218,7 +222,7 @@ class MountContext:
         if self._own:
             shutil.rmtree(self.mount_point, ignore_errors=True)
 
-    def __enter__(self) -> "MountContext":
+    def __enter__(self) -> MountContext:
         self.start()
         return self
 
@@ -226,12 +230,12 @@ class MountContext:
         self.stop()
 
 
-def _seed(seed: Optional[int]) -> int:
+def _seed(seed: int | None) -> int:
     """Without a seed each call draws another one, and both parts of a split share it (it stands in the definition)."""
     return int.from_bytes(os.urandom(4), "big") if seed is None else int(seed)
 
 
-def _below_common(files: Sequence[str]) -> List[str]:
+def _below_common(files: Sequence[str]) -> list[str]:
     paths = [sources.path_of(f) for f in files]
     common = os.path.dirname(paths[0]) if len(paths) == 1 else (os.path.commonpath(paths) if paths else "")
     return [os.path.relpath(p, common) for p in paths]
@@ -243,7 +247,9 @@ def _fetch(file: str, destination: str, ignore_not_found: bool) -> bool:
 
         spark = live_session()
         if spark is None:
-            raise ReadError(f"{file!r} cannot be copied without Spark", hint="Give the input to the step with as_download()")
+            raise ReadError(
+                f"{file!r} cannot be copied without Spark", hint="Give the input to the step with as_download()"
+            )
         path = spark.sparkContext._jvm.org.apache.hadoop.fs.Path
         source = path(file)
         filesystem = source.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
@@ -266,11 +272,11 @@ def _gone(file: str, ignore: bool) -> bool:
 
 def _register(
     name: str,
-    definition: Dict[str, Any],
-    description: Optional[str],
-    tags: Optional[Dict[str, str]],
+    definition: dict[str, Any],
+    description: str | None,
+    tags: dict[str, str] | None,
     create_new_version: bool,
-    data: Optional[Dict[str, Any]],
+    data: dict[str, Any] | None,
 ) -> None:
     job = current()
     if job is None:

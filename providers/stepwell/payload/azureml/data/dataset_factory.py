@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from stepwell.runtime import definition as definitions
 from stepwell.runtime.errors import UserErrorException
@@ -14,39 +14,41 @@ from ._dataset import FileDataset, TabularDataset
 class PromoteHeadersBehavior:
     """What the header option can be."""
 
-    NO_HEADERS, ONLY_FIRST_FILE_HAS_HEADERS, COMBINE_ALL_FILES_HEADERS, ALL_FILES_HAVE_SAME_HEADERS = definitions.HEADERS
+    NO_HEADERS, ONLY_FIRST_FILE_HAS_HEADERS, COMBINE_ALL_FILES_HEADERS, ALL_FILES_HAVE_SAME_HEADERS = (
+        definitions.HEADERS
+    )
 
 
 class DataType:
     """Column types for ``set_column_types``."""
 
     @staticmethod
-    def to_string() -> Dict[str, Any]:
+    def to_string() -> dict[str, Any]:
         """Text."""
         return {"type": "string"}
 
     @staticmethod
-    def to_long() -> Dict[str, Any]:
+    def to_long() -> dict[str, Any]:
         """Whole numbers."""
         return {"type": "long"}
 
     @staticmethod
-    def to_float(decimal_mark: str = ".") -> Dict[str, Any]:
+    def to_float(decimal_mark: str = ".") -> dict[str, Any]:
         """Numbers."""
         return {"type": "float", "decimal_mark": decimal_mark}
 
     @staticmethod
-    def to_bool() -> Dict[str, Any]:
+    def to_bool() -> dict[str, Any]:
         """True and false."""
         return {"type": "bool"}
 
     @staticmethod
-    def to_datetime(formats: Any = None) -> Dict[str, Any]:
+    def to_datetime(formats: Any = None) -> dict[str, Any]:
         """Dates and times, in ``strptime`` *formats* (ISO 8601 by default)."""
         return {"type": "datetime", "formats": [formats] if isinstance(formats, str) else formats}
 
 
-def _paths(path: Any) -> List[Dict[str, str]]:
+def _paths(path: Any) -> list[dict[str, str]]:
     result = []
     for one in path if isinstance(path, list) else [path]:
         if isinstance(one, tuple) and len(one) == 2 and hasattr(one[0], "name"):
@@ -75,10 +77,10 @@ class TabularDatasetFactory:
         validate: bool = True,
         include_path: bool = False,
         infer_column_types: Any = True,
-        set_column_types: Optional[Dict[str, Any]] = None,
+        set_column_types: dict[str, Any] | None = None,
         separator: str = ",",
         header: Any = True,
-        partition_format: Optional[str] = None,
+        partition_format: str | None = None,
         support_multi_line: bool = False,
         empty_as_string: bool = False,
         encoding: str = "utf8",
@@ -96,8 +98,8 @@ class TabularDatasetFactory:
         path: Any,
         validate: bool = True,
         include_path: bool = False,
-        set_column_types: Optional[Dict[str, Any]] = None,
-        partition_format: Optional[str] = None,
+        set_column_types: dict[str, Any] | None = None,
+        partition_format: str | None = None,
     ) -> TabularDataset:
         """Define a dataset of parquet files."""
         options = dict(include_path=include_path, set_column_types=set_column_types, partition_format=partition_format)
@@ -108,8 +110,8 @@ class TabularDatasetFactory:
         path: Any,
         validate: bool = True,
         include_path: bool = False,
-        set_column_types: Optional[Dict[str, Any]] = None,
-        partition_format: Optional[str] = None,
+        set_column_types: dict[str, Any] | None = None,
+        partition_format: str | None = None,
         invalid_lines: str = "error",
         encoding: str = "utf8",
     ) -> TabularDataset:
@@ -121,7 +123,12 @@ class TabularDatasetFactory:
         return TabularDataset(definitions.make("tabular", "json_lines", _paths(path), options))
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("from_sql_query", "register_pandas_dataframe", "register_spark_dataframe", "register_dask_dataframe"):
+        if name in (
+            "from_sql_query",
+            "register_pandas_dataframe",
+            "register_spark_dataframe",
+            "register_dask_dataframe",
+        ):
             raise UserErrorException(
                 f"Dataset.Tabular.{name} is not built yet inside a step",
                 hint="Write the data to an OutputFileDatasetConfig(...).register_on_complete(name) of the operator",
@@ -134,7 +141,7 @@ class FileDatasetFactory:
 
     @staticmethod
     def from_files(
-        path: Any, validate: bool = True, partition_format: Optional[str] = None, is_file: bool = False
+        path: Any, validate: bool = True, partition_format: str | None = None, is_file: bool = False
     ) -> FileDataset:
         """Define a dataset of files."""
         return FileDataset(definitions.make("file", None, _paths(path), {"partition_format": partition_format}))
