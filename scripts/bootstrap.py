@@ -135,7 +135,7 @@ def install(lacking, optional):
     typed = " ".join(choice[0] for choice in lacking.values())
     how = f"type: sudo apt-get install {typed}" if debian else "install it with your system's package manager"
     hint = "" if "Python's venv" not in lacking else " (or put uv on your PATH)"
-    line = "{} is missing: {}{}".format(" and ".join(lacking), how, hint)
+    line = "{} {} missing: {}{}".format(" and ".join(lacking), "is" if len(lacking) == 1 else "are", how, hint)
     if not optional:
         raise BootstrapError(line)
     say(line + "; what needs it is left out")
