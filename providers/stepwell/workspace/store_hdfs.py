@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import io
 import os
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from stepwell.data.stores.hdfs import HdfsBackend
 from stepwell.errors import UserErrorException, WorkspaceError
 from stepwell.workspace.store import Record, Store, relative
 
@@ -39,26 +39,27 @@ class HdfsStore(Store):
             raise UserErrorException(
                 f"The workspace root {url!r} lacks a host or a path", allowed=["hdfs://host:port/path"]
             )
-        rpc = f"hdfs://{parts.hostname}:{parts.port or 8020}"
-        self._files = HdfsBackend(
-            root=unquote(parts.path),
-            rpc=rpc,
-            webhdfs_url=given.get("webhdfs_url") or f"http://{parts.hostname}:9870",
-            user=given.get("user") or parts.username,
-        )
-        self.url = self._files.uri()
+        self.root = unquote(parts.path).rstrip("/")
+        self.url = f"hdfs://{parts.hostname}:{parts.port or 8020}{self.root}"
+        self._webhdfs_url = given.get("webhdfs_url") or f"http://{parts.hostname}:9870"
+        self._user = given.get("user") or parts.username
+        self._opened: tuple[int, WebHDFS] | None = None
 
     @property
     def _fs(self) -> WebHDFS:
-        return self._files.fs
+        if self._opened is None or self._opened[0] != os.getpid():  # a forked process opens its own
+            from stepwell.workspace.webhdfs import WebHDFS
+
+            self._opened = (os.getpid(), WebHDFS.at(self._webhdfs_url, self._user))
+        return self._opened[1]
 
     def _at(self, path: str) -> str:
         clean = relative(path)
-        return self._files.root if clean == "." else f"{self._files.root}/{clean}"
+        return self.root if clean == "." else f"{self.root}/{clean}"
 
     @property
     def _temporary(self) -> str:
-        return f"{self._files.root}/.tmp"
+        return f"{self.root}/.tmp"
 
     def create(self, path: str, data: bytes) -> None:
         self._fs.put_whole(self._at(path), data, self._temporary)
@@ -86,7 +87,8 @@ class HdfsStore(Store):
         return bytes(self._fs._call("OPEN", path=self._at(path)).content)
 
     def open(self, path: str) -> BinaryIO:
-        return self._files.open(relative(path))
+        self._fs.info(self._at(path))  # says now, and not at the first read, that it is not there
+        return cast(BinaryIO, io.BufferedReader(self._fs.open(self._at(path), "rb"), 1 << 20))
 
     def list(self, prefix: str = "") -> builtins.list[str]:
         try:
@@ -96,7 +98,11 @@ class HdfsStore(Store):
         return sorted(e["pathSuffix"] for e in entries if e["pathSuffix"] and not e["pathSuffix"].startswith("."))
 
     def exists(self, path: str) -> bool:
-        return self._files.exists(relative(path))
+        try:
+            self._fs.info(self._at(path))
+        except FileNotFoundError:
+            return False
+        return True
 
     def delete(self, path: str, recursive: bool = False) -> None:
         self._fs.rm(self._at(path), recursive=recursive)
@@ -135,7 +141,7 @@ class HdfsStore(Store):
         in the middle of replacing a head, can undo another's replacement; immutable records do not depend on locks.)
         """
         name = hashlib.sha256(relative(path).encode()).hexdigest()[:16]
-        place = f"{self._files.root}/.locks/{name}"
+        place = f"{self.root}/.locks/{name}"
         self._acquire(place, path)
         began = time.monotonic()
         try:

@@ -206,8 +206,8 @@ class WebHDFS(theirs.WebHDFS):  # type: ignore[misc]
 
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any) -> Any:
         if mode == "xb":
-            self.create(path, b"")
-            mode = "ab"
+            self.create(path, b"")  # takes the name; what is written then replaces this file of our own
+            mode = "wb"
         return super()._open(path, mode, block_size, **kwargs)
 
 

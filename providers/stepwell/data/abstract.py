@@ -1,0 +1,195 @@
+"""What tabular and file datasets share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from stepwell.data import registry
+from stepwell.data.consumption import DatasetConsumptionConfig
+from stepwell.data.version import DatasetVersion
+from stepwell.errors import DatasetError
+from stepwell.runtime import definition as definitions
+from stepwell.runtime.names import check_name
+from stepwell.workspace.workspace import Workspace, resolve_workspace
+
+Self = TypeVar("Self", bound="AbstractDataset")
+
+
+class AbstractDataset:
+    """What tabular and file datasets share.
+
+    A dataset is a definition (made by ``Dataset.Tabular.from_…``), or a registered version (by name), or a definition
+    made from a registered version by operations; the last two read the files that were pinned, and no others.
+    """
+
+    kind: str = ""
+
+    def __init__(
+        self,
+        definition: Mapping[str, Any] | None = None,
+        *,
+        workspace: Workspace | None = None,
+        name: str | None = None,
+        version: int | str | None = None,
+        source: DatasetVersion | None = None,
+    ) -> None:
+        self._given = None if definition is None else dict(definition)
+        self._workspace = workspace
+        self._name = name
+        self._wanted = version
+        self._source = source
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The definition as plain data. (A dataset by name is looked up for it.)"""
+        if self._given is None:
+            self._given = dict(self._registered().definition)
+        return self._given
+
+    @property
+    def id(self) -> str:
+        """The definition's content id."""
+        return definitions.content_id(self.definition)
+
+    @property
+    def name(self) -> str | None:
+        """The name that it is registered under, or ``None``."""
+        return self._name
+
+    @property
+    def version(self) -> int | None:
+        """The number of the version, or ``None`` if it is not registered."""
+        return self._registered().version if self._name else None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The version's tags."""
+        return dict(self._registered().tags) if self._name else {}
+
+    @property
+    def description(self) -> str | None:
+        """The version's description."""
+        return self._registered().description if self._name else None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace that it is looked up in."""
+        if self._workspace is None:
+            self._workspace = resolve_workspace(None)
+        return self._workspace
+
+    def _registered(self) -> DatasetVersion:
+        if self._source is None:
+            if self._name is None:
+                raise DatasetError("This dataset is not registered", hint="Call register(workspace, name) first")
+            self._source = registry.get(self.workspace, self._name, self._wanted)
+            if self.kind and self._source.kind != self.kind:
+                raise DatasetError(
+                    f"The dataset {self._name!r} is a {self._source.kind} dataset, not a {self.kind} one"
+                )
+        return self._source
+
+    def pinned(self, workspace: Workspace | str | None = None) -> DatasetVersion:
+        """Return it with its files pinned: the registered version, or what the definition means now.
+
+        :raises DatasetError: a path does not exist, or a pattern matches nothing.
+        :raises DatasetChangedError: files of the registered version (that this is, or was made from) have changed.
+        """
+        ws = resolve_workspace(workspace) if workspace is not None else self.workspace
+        if self._name is None and self._source is None:
+            return registry.unregistered(ws, self.definition)
+        source = self._registered()
+        if self._name is not None:
+            registry.verify(ws, source)
+            return source
+        return registry.unregistered(ws, self.definition, {"name": source.name, "version": source.version})
+
+    def input_source(self) -> dict[str, Any]:
+        """Return where an input made of this dataset comes from, as plain data (no I/O)."""
+        if self._name is not None:
+            return {"name": self._name, "version": self._wanted or "latest"}
+        if self._source is not None:
+            base = {"name": self._source.name, "version": self._source.version}
+            return {"definition": self.definition, "base": base}
+        return {"definition": self.definition}
+
+    # -- taking it -------------------------------------------------------------------------------------------------
+
+    def as_named_input(self, name: str) -> DatasetConsumptionConfig:
+        """Return it as an input of a step, called *name* there."""
+        return DatasetConsumptionConfig(name, self)
+
+    def register(
+        self,
+        workspace: Workspace | str | None,
+        name: str,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        create_new_version: bool = False,
+    ) -> Any:
+        """Register it, with its files as they are now.
+
+        :param create_new_version: make the next version if the name exists; the same definition with the same data is
+            the version that exists already, as in v1.
+        :returns: the registered dataset.
+        :raises UserErrorException: a bad name, or one that exists (with *create_new_version* false).
+        :raises DatasetError: a path does not exist, or a pattern matches nothing.
+        """
+        from stepwell.data.dataset import from_version
+
+        ws = resolve_workspace(workspace)
+        check_name("dataset", name)
+        pinned = self.pinned(ws)
+        if create_new_version and name in registry.names(ws):
+            latest = registry.get(ws, name)
+            if (latest.id, latest.digest) == (pinned.id, pinned.digest):
+                return from_version(ws, latest)
+        version = registry.register(
+            ws,
+            name,
+            pinned.definition,
+            pinned.files,
+            description=description,
+            tags=tags,
+            create_new_version=create_new_version,
+        )
+        return from_version(ws, version)
+
+    def _with(self: Self, operation: definitions.Operation) -> Self:
+        definition = definitions.with_operation(self.definition, operation)
+        return type(self)(
+            definition, workspace=self._workspace, source=self._registered() if self._name else self._source
+        )
+
+    def take(self: Self, count: int) -> Self:
+        """Return the first *count* rows (file dataset: files)."""
+        return self._with(definitions.take(count))
+
+    def skip(self: Self, count: int) -> Self:
+        """Return all but the first *count* rows (file dataset: files)."""
+        return self._with(definitions.skip(count))
+
+    def take_sample(self: Self, probability: float, seed: int | None = None) -> Self:
+        """Return each row (file dataset: file) with *probability*; without a *seed* one is made of the definition."""
+        return self._with(definitions.sample(probability, self._seed(seed)))
+
+    def random_split(self: Self, percentage: float, seed: int | None = None) -> tuple[Self, Self]:
+        """Return two datasets that share the rows (file dataset: files): about *percentage* of them, and the others."""
+        chosen = self._seed(seed)
+        left, right = (self._with(definitions.split(percentage, chosen, part)) for part in ("left", "right"))
+        return left, right
+
+    def _seed(self, seed: int | None) -> int:
+        return seed if seed is not None else int(self.id[:7], 16)
+
+    def __repr__(self) -> str:
+        if self._name:
+            return f"{type(self).__name__}({self._name!r}, version={self._wanted or 'latest'!r})"
+        return f"{type(self).__name__}({self.definition['paths']!r})"
+
+    def serialize(self) -> dict[str, Any]:
+        """Return plain data that is the same at each parse of a DAG file."""
+        return {"kind": self.kind, **self.input_source()}
