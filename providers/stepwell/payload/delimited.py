@@ -101,9 +101,33 @@ def local_escape(paths: Iterable[str], options: Mapping[str, Any]) -> str:
     return '"'
 
 
-def doubled(text: str) -> str:
-    """Return *text* with quotes that backslashes escape doubled instead; other backslashes stay."""
-    return re.sub(r'(\\+)"', lambda m: m[1][: len(m[1]) // 2] + ('""' if len(m[1]) % 2 else '"'), text)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPE = re.compile(r'\\(["\\])')
+
+
+def doubled(lines: Iterable[str]) -> Iterator[str]:
+    """Yield *lines*, whose quoted fields escape quotes and backslashes by a backslash, with quotes doubled instead.
+
+    Lines that belong to one quoted field come out as one.
+    """
+    open_field = ""
+    for line in lines:
+        if not open_field and "\\" not in line and line.count('"') % 2 == 0:
+            yield line
+            continue
+        text = open_field + line
+        # A quote is left over: the field goes on in the next line, unless it never ends.
+        if '"' in _QUOTED.sub("", text) and len(text) < 1 << 20:
+            open_field = text
+            continue
+        open_field = ""
+        yield _QUOTED.sub(_requoted, text)
+    if open_field:
+        yield open_field
+
+
+def _requoted(field: re.Match[str]) -> str:
+    return '"' + _ESCAPE.sub(lambda m: '""' if m[1] == '"' else "\\", field[1]) + '"'
 
 
 class _Doubled(io.TextIOBase):
@@ -111,24 +135,27 @@ class _Doubled(io.TextIOBase):
 
     def __init__(self, text: IO[str]) -> None:
         self._text = text
+        self._lines = doubled(text)
+        self._left = ""
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int | None = -1) -> str:
-        block = self._text.read(-1 if size is None else size)
-        while block.endswith("\\"):  # the quote may be in the next block
-            more = self._text.read(1)
-            if not more:
+        wanted = sys.maxsize if size is None or size < 0 else size
+        parts, length = [self._left], len(self._left)
+        while length < wanted:
+            line = next(self._lines, None)
+            if line is None:
                 break
-            block += more
-        return doubled(block)
-
-    def readline(self, size: int | None = -1) -> str:  # type: ignore[override]
-        return doubled(self._text.readline())
+            parts.append(line)
+            length += len(line)
+        block = "".join(parts)
+        self._left = block[wanted:]
+        return block[:wanted]
 
     def __iter__(self) -> Iterator[str]:  # type: ignore[override]
-        return (doubled(line) for line in self._text)
+        return self._lines
 
     def close(self) -> None:
         self._text.close()

@@ -182,8 +182,8 @@ def _first_records(spark: Any, file: str, options: dict[str, Any]) -> list[tuple
         if os.path.exists(path):  # the driver's own disk: no Spark job for a few lines
             return delimited.first_records(path, options, INFERENCE_ROWS + 1)
         raise ReadError(f"The file {file!r} does not exist", hint="It was there when the dataset was pinned")
-    texts = (str(row[0]) for row in _text(spark, file, options).limit(4 * INFERENCE_ROWS).collect())
-    lines = ((delimited.doubled(t) if options["escape"] == "\\" else t) + "\n" for t in texts)
+    texts = (str(row[0]) + "\n" for row in _text(spark, file, options).limit(4 * INFERENCE_ROWS).collect())
+    lines = delimited.doubled(texts) if options["escape"] == "\\" else texts
     found = []
     for record in delimited.records(lines, options):
         found.append(record)
@@ -326,8 +326,8 @@ def _lines(spark: Any | None, file: str, options: Mapping[str, Any]) -> Iterator
         with delimited.open_text(sources.local_path(file), options) as lines:
             yield from lines
     else:
-        for row in _text(spark or session(), file, options).toLocalIterator():
-            yield (delimited.doubled(row[0]) if options["escape"] == "\\" else row[0]) + "\n"
+        texts = (str(row[0]) + "\n" for row in _text(spark or session(), file, options).toLocalIterator())
+        yield from delimited.doubled(texts) if options["escape"] == "\\" else texts
 
 
 def _other(file: str, text: str) -> ReadError | None:
