@@ -183,6 +183,7 @@ def suite_of(suite: Any) -> dict[str, Any]:
 def _variables(plan: Blueprint) -> dict[str, str]:
     """Return the environment of the script: v1's variables, the ports, the params, and the author's own, which win."""
     variables = {
+        **_store_variables(plan),
         "AZUREML_RUN_ID": plan.run_id,
         "AZUREML_ARM_WORKSPACE_NAME": plan.ws.name,
         "AZUREML_ARM_PROJECT_NAME": plan.spec.experiment,
@@ -196,6 +197,25 @@ def _variables(plan: Blueprint) -> dict[str, str]:
     for name, value in plan.spec.params.items():
         variables[f"AML_PARAMETER_{_NOT_A_WORD.sub('_', name)}"] = str(value)
     return {**variables, **plan.spec.variables}
+
+
+def _store_variables(plan: Blueprint) -> dict[str, str]:
+    """Return what the job's datastores need in its environment, such as the HDFS user to be.
+
+    :raises UserErrorException: two datastores need different things: a process can be one user only.
+    """
+    names = {f.datastore for i in plan.inputs for f in i.version.files if f.uri in i.files}
+    backends = {n: plan.ws.datastore(n).backend for n in sorted(names)}
+    backends.update({o.datastore.name: o.datastore.backend for o in plan.outputs if o.mode == "hdfs"})
+    found: dict[str, str] = {}
+    for name, backend in backends.items():
+        for variable, value in backend.variables().items():
+            if found.setdefault(variable, value) != value:
+                raise UserErrorException(
+                    f"The datastore {name!r} needs {variable}={value!r}, another one of this step {found[variable]!r}",
+                    hint="Let the step read the other one by download, or give both the same user",
+                )
+    return found
 
 
 def verdict_of(directory: Path, name: str) -> dict[str, Any]:

@@ -111,6 +111,10 @@ class Backend(ABC):
         """Return where *path* stands on this machine's disk, or ``None`` if it does not stand there."""
         return None
 
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables that a job needs to read and write here by URI."""
+        return {}
+
     # -- the same for all ------------------------------------------------------------------------------------------
 
     def exists(self, path: str) -> bool:

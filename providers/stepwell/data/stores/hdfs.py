@@ -53,6 +53,9 @@ class HdfsBackend(Backend):
     def _temporary(self) -> str:
         return self._at(f"{PRIVATE}/drafts")
 
+    def variables(self) -> dict[str, str]:
+        return {"HADOOP_USER_NAME": self._user} if self._user else {}
+
     def uri(self, path: str = "") -> str:
         return self.rpc + self._at(path)
 
