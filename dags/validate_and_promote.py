@@ -47,7 +47,9 @@ def validate_and_promote():
     @task
     def look(reference: dict) -> str:
         """Say what the good name stands for now."""
-        said = f"{reference['dataset']} version {reference['version']}: {reference['rows']} rows, {reference['verdict']}"
+        said = (
+            f"{reference['dataset']} version {reference['version']}: {reference['rows']} rows, {reference['verdict']}"
+        )
         print(said)
         return said
 
