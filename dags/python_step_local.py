@@ -2,9 +2,9 @@
 
     airflow dags test python_step_local
 
-The first step gets a file by download, and its path twice: as an argument and in the environment variable ``passengers``.
-It writes a table that is registered as ``survival_by_class``. The second one reads that table; handing the output over
-draws the edge. A plain task at the end shows what travels between them: a small dict, no data.
+The first step gets a file by download, and its path twice: as an argument and in the environment variable
+``passengers``. It writes a table that is registered as ``survival_by_class``. The second one reads that table; handing
+the output over draws the edge. A plain task at the end shows what travels between them: a small dict, no data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ datastore = ws.get_default_datastore()
 passengers = Dataset.File.from_files(path=[(datastore, "examples/Titanic.csv")]).as_named_input("passengers")
 table = OutputFileDatasetConfig(name="table").as_upload().register_on_complete(name="survival_by_class")
 
-# A specification of v1's days. Stepwell brings the names of azureml itself, so the package is left out, with a log line.
+# A specification of v1's days. Stepwell brings the names of azureml itself: the package is left out, with a log line.
 environment = Environment(name="survival")
 environment.python.conda_dependencies.add_pip_package("azureml-core>=1.20.0")
 

@@ -2,9 +2,10 @@
 
     airflow dags test validate_and_promote
 
-``passengers_raw`` is registered as it comes. ``ValidateDatasetOperator`` judges that version by a Great Expectations suite
-and, if it passes, registers the same files as ``passengers_checked``: readers of that name never see data that nobody has
-judged. Nothing is copied. The suite finds missing ages worth a warning, so the verdict here is "warned", which is no failure.
+``passengers_raw`` is registered as it comes. ``ValidateDatasetOperator`` judges that version by a Great Expectations
+suite and, if it passes, registers the same files as ``passengers_checked``: readers of that name never see data that
+nobody has judged. Nothing is copied. The suite finds missing ages worth a warning, so the verdict here is "warned",
+which is no failure.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     airflow dags test workspace_objects
 
-Nothing here runs on Spark: attaching a target only looks whether it could. Each task finds what is there or makes it, so
-that the DAG may run any number of times.
+Nothing here runs on Spark: attaching a target only looks whether it could. Each task finds what is there or makes it,
+so that the DAG may run any number of times.
 """
 
 from __future__ import annotations

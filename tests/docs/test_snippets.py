@@ -1,7 +1,7 @@
 """Every Python snippet of the README and of ``docs/`` works.
 
-A DAG is parsed by Airflow and, where its mark says so, run; anything else is executed. All of it in a project folder with a
-workspace of its own.
+A DAG is parsed by Airflow and, where its mark says so, run; anything else is executed. All of it in a project folder
+with a workspace of its own.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.docs.snippets import PROJECT, Page, Snippet, pages
 
 PAGES = {page.name: page for page in pages()}
+TEXTS = ["README.md", *sorted(p.relative_to(PROJECT).as_posix() for p in (PROJECT / "docs").rglob("*.md"))]
 
 
 @pytest.fixture
@@ -105,9 +105,7 @@ def test_readme_dag_has_at_most_40_lines() -> None:
     assert len(dag.text.splitlines()) <= 40
 
 
-@pytest.mark.parametrize(
-    "path", ["README.md", *(str(p.relative_to(PROJECT)) for p in (PROJECT / "docs").rglob("*.md"))]
-)
+@pytest.mark.parametrize("path", TEXTS)
 def test_links_lead_somewhere(path: str) -> None:
     page = PROJECT / path
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
