@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
@@ -10,8 +11,15 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-#: Where the plugin's pages are mounted.
+#: Where the plugin's pages are mounted in Airflow's web server.
 PREFIX = "/stepwell"
+
+
+def prefix() -> str:
+    """Return the path of Stepwell's pages as a browser sees it: an Airflow behind a proxy has a path of its own."""
+    from airflow.sdk.configuration import conf
+
+    return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/") + PREFIX
 
 
 def _summary(operator: BaseOperator) -> dict[str, Any]:
@@ -20,7 +28,7 @@ def _summary(operator: BaseOperator) -> dict[str, Any]:
 
 
 def _page(summary: dict[str, Any]) -> str:
-    return f"{PREFIX}/{summary['workspace']}/runs/{summary['run_id']}" if summary else ""
+    return f"{prefix()}/{summary['workspace']}/runs/{summary['run_id']}" if summary else ""
 
 
 class RunLink(BaseOperatorLink):
@@ -34,12 +42,14 @@ class RunLink(BaseOperatorLink):
 
 
 class ValidationReportLink(BaseOperatorLink):
-    """The validation report of the step's gate."""
+    """The validation report of the step's gate; of several gates, their table on the run's page."""
 
     name = "Validation report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the page's path, or nothing if the step has no gate."""
         summary = _summary(operator)
-        gates = sorted(summary.get("verdicts") or {})
-        return f"{_page(summary)}/reports/{gates[0]}" if gates else ""
+        gates = list(summary.get("verdicts") or {})
+        if len(gates) == 1:
+            return f"{_page(summary)}/reports/{gates[0]}"
+        return f"{_page(summary)}#gates" if gates else ""

@@ -1,34 +1,164 @@
-"""The page of a run: rendered on the server, self-contained, everything escaped."""
+"""The pages: rendered on the server, self-contained, everything escaped."""
 
 from __future__ import annotations
 
+import json
+import math
 import time
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from stepwell.links import PREFIX
 
 if TYPE_CHECKING:
     import jinja2
 
-_environment: jinja2.Environment | None = None
+#: In these states a page looks again by itself, after so many seconds.
+REFRESH = {"running": 5}
+#: The phases of a step in the order of its life; a record has them by name.
+PHASES = ("resolve", "snapshot", "environment", "submit", "run", "collect", "publish")
 
 
-def run_page(record: dict[str, Any]) -> str:
-    """Return the page of *record*, which also names its ``workspace``."""
-    return _templates().get_template("run.html").render(run=record, base=f"{PREFIX}/{record['workspace']}/runs/{record['run_id']}")
+def run_page(
+    record: dict[str, Any], workspace: str, root: str, earlier: Sequence[dict[str, Any]] = (), framed: bool = False
+) -> str:
+    """Return the page of one run.
+
+    :param record: the run's record.
+    :param root: the path below which the pages are.
+    :param earlier: records of the same task instance's earlier runs.
+    :param framed: the page stands inside Airflow's own: it needs no way back there.
+    """
+    return _render(
+        "run.html",
+        run=record,
+        workspace=workspace,
+        root=root,
+        earlier=earlier,
+        airflow=None if framed else _task_instance(record, root),
+        refresh=REFRESH.get(record["status"]),
+        phases=_phases(record.get("phases") or {}),
+        metrics=_metrics(record.get("metrics") or {}),
+    )
 
 
+def dag_run_page(records: Sequence[dict[str, Any]], workspace: str, root: str) -> str:
+    """Return the page of a DAG run: what each step took and made.
+
+    :param records: one for each step, in the order in which they began.
+    """
+    running = any(record["status"] == "running" for record in records)
+    return _render(
+        "dag_run.html", runs=records, workspace=workspace, root=root, refresh=REFRESH["running"] if running else None
+    )
+
+
+def message_page(status: int, message: str, login: str | None = None) -> str:
+    """Return a page that says why there is no other.
+
+    :param status: the HTTP status.
+    :param login: where one can log in, if that would help.
+    """
+    titles = {401: "You are not logged in", 403: "Not for you", 404: "Nothing here", 503: "Not to be had now"}
+    return _render(
+        "message.html", title=titles.get(status, f"Error {status}"), message=message, login=login, refresh=None
+    )
+
+
+def _render(template: str, **values: Any) -> str:
+    return _templates().get_template(template).render(**values)
+
+
+@cache
 def _templates() -> jinja2.Environment:
-    global _environment
-    if _environment is None:
-        import jinja2
+    import jinja2
 
-        _environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
-        )
-        _environment.filters.update(when=_when, seconds=_seconds, figure=_figure, size=_size)
-    return _environment
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        when=_when,
+        seconds=_seconds,
+        figure=_figure,
+        size=_size,
+        number=_number,
+        part=lambda text: quote(str(text), safe=""),
+    )
+    return environment
+
+
+def _phases(phases: dict[str, float]) -> dict[str, float]:
+    known = {name: phases[name] for name in PHASES if name in phases}
+    return {**known, **phases}
+
+
+def _task_instance(record: dict[str, Any], root: str) -> str:
+    """Return where Airflow shows the task instance."""
+    mapped = f"/mapped/{int(record['map_index'])}" if record["map_index"] >= 0 else ""
+    names = (_part(record[name]) for name in ("dag_id", "dag_run_id", "task_id"))
+    return f"{root.removesuffix(PREFIX)}/dags/%s/runs/%s/tasks/%s{mapped}" % tuple(names)
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+
+def _metrics(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics by their form: ``values`` (one each), ``series`` (a curve each), ``tables`` (columns each)."""
+    found: dict[str, Any] = {"values": {}, "series": {}, "tables": {}}
+    for name, value in metrics.items():
+        if isinstance(value, dict) and value.get("schema_type") == "confusion_matrix":
+            found["tables"][name] = _confusion(value.get("data") or {})
+        elif isinstance(value, dict):
+            columns = {str(k): v if isinstance(v, list) else [v] for k, v in value.items()}
+            rows = max((len(column) for column in columns.values()), default=0)
+            found["tables"][name] = {
+                "columns": list(columns),
+                "rows": [[c[i] if i < len(c) else None for c in columns.values()] for i in range(min(rows, 100))],
+                "more": max(0, rows - 100),
+            }
+        elif isinstance(value, list) and len(value) > 1 and all(_is_number(v) for v in value):
+            found["series"][name] = {"values": value, "points": _points(value)}
+        else:
+            found["values"][name] = value
+    return found
+
+
+def _confusion(data: dict[str, Any]) -> dict[str, Any]:
+    """Return v1's confusion matrix as a table: a row for each true class."""
+    labels = [str(label) for label in data.get("class_labels") or []]
+    rows = [[label, *counts] for label, counts in zip(labels, data.get("matrix") or [], strict=False)]
+    return {"columns": ["true \N{RIGHTWARDS ARROW} predicted", *labels], "rows": rows, "more": 0}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _points(values: list[float], width: int = 220, height: int = 36) -> str:
+    """Return the points of a small curve, as SVG has them; of many values, some."""
+    step = max(1, len(values) // width)
+    shown = values[::step]
+    low, high = min(shown), max(shown)
+    span = (high - low) or 1.0
+    return " ".join(
+        f"{2 + i * (width - 4) / max(1, len(shown) - 1):.1f},{2 + (high - v) * (height - 4) / span:.1f}"
+        for i, v in enumerate(shown)
+    )
+
+
+# -- words and figures -------------------------------------------------------------------------------------------------
+
+
+def _part(text: Any) -> str:
+    """Return *text* as one part of a path."""
+    return quote(str(text), safe="")
 
 
 def _when(stamp: float | None) -> str:
@@ -38,18 +168,29 @@ def _when(stamp: float | None) -> str:
 def _seconds(value: float | None) -> str:
     if value is None:
         return "…"
-    return f"{value:.2f} s" if value < 60 else f"{int(value // 60)} min {value % 60:.0f} s"
+    if value < 60:
+        return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _figure(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(_figure(v) for v in value)
-    return str(value)
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
-def _size(value: int) -> str:
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _size(value: int | None) -> str:
+    if value is None:
+        return ""
     amount = float(value)
     for unit in ("bytes", "kB", "MB", "GB"):
         if amount < 1000:

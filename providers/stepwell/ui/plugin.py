@@ -6,33 +6,46 @@ Plugins are loaded in every Airflow process; the application, and FastAPI with i
 from __future__ import annotations
 
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from stepwell.links import PREFIX
+from stepwell.links import PREFIX, prefix
 
-_ON_THE_WEB_SERVER = len(sys.argv) > 1 and sys.argv[1] in ("api-server", "api_server")
+
+def _is_web_server() -> bool:
+    return "api-server" in sys.argv[1:2]
 
 
 def _applications() -> list[dict[str, Any]]:
-    if not _ON_THE_WEB_SERVER:
+    if not _is_web_server():
         return []
     from stepwell.ui.app import create_app
 
     return [{"app": create_app(), "url_prefix": PREFIX, "name": "Stepwell"}]
 
 
-class StepwellPlugin(AirflowPlugin):
-    """A tab of the task instance, and the pages behind the links of steps."""
-
-    name = "stepwell"
-    fastapi_apps: ClassVar[list[Any]] = _applications()
-    external_views: ClassVar[list[Any]] = [
+def _tabs() -> list[dict[str, Any]]:
+    of = "dag_id={DAG_ID}&dag_run_id={RUN_ID}"  # Airflow fills these in
+    return [
         {
             "name": "Stepwell",
-            "href": f"{PREFIX}/tasks?dag_id={{DAG_ID}}&dag_run_id={{RUN_ID}}&task_id={{TASK_ID}}&map_index={{MAP_INDEX}}",
+            "href": f"{prefix()}/tasks?{of}&task_id={{TASK_ID}}&map_index={{MAP_INDEX}}",
             "destination": "task_instance",
             "url_route": "stepwell",
-        }
+        },
+        {
+            "name": "Stepwell",
+            "href": f"{prefix()}/dag-runs?{of}",
+            "destination": "dag_run",
+            "url_route": "stepwell-steps",
+        },
     ]
+
+
+class StepwellPlugin(AirflowPlugin):
+    """A tab of the task instance and one of the DAG run, and the pages behind the links of steps."""
+
+    name = "stepwell"
+    fastapi_apps = _applications()
+    external_views = _tabs()
