@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +28,15 @@ class Lines(logging.Logger):
     def __init__(self) -> None:
         super().__init__("test")
         self.lines: list[str] = []
+        #: Called when a line holds the key.
+        self.when: dict[str, Callable[[], object]] = {}
         self.addHandler(logging.NullHandler())
 
     def handle(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        line = record.getMessage()
+        self.lines.append(line)
+        for part in [part for part in self.when if part in line]:
+            self.when.pop(part)()
 
     @property
     def text(self) -> str:
@@ -82,6 +93,46 @@ class Bench:
         """Live a try of *step* and return its result."""
         return self.life(step, **more).live()
 
+    @contextmanager
+    def elsewhere(self, step: StepOperator, prepare: Callable[[Life], object] | None = None) -> Iterator[Worker]:
+        """Live a try of *step* in a process of its own, as Airflow does; whatever is left of it is killed in the end.
+
+        :param prepare: called in that process before the life begins.
+        """
+
+        def work() -> None:
+            life = self.life(step)
+            signal.signal(signal.SIGTERM, lambda *_: life.cancel())  # as Airflow does: it does not raise
+            if prepare is not None:
+                prepare(life)
+            life.live()
+
+        process = multiprocessing.get_context("fork").Process(target=work)
+        process.start()
+        try:
+            yield Worker(process)
+        finally:
+            process.kill()
+            process.join()
+
+    @contextmanager
+    def meanwhile(self, step: StepOperator, **more: Any) -> Iterator[list[Any]]:
+        """Live a try of *step* in a thread; in the end, the list holds its result or its error."""
+        end: list[Any] = []
+
+        def work() -> None:
+            try:
+                end.append(self.run(step, **more))
+            except Exception as error:
+                end.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield end
+        finally:
+            thread.join()
+
     # -- what is left ----------------------------------------------------------------------------------------------
 
     def staged(self) -> list[str]:
@@ -107,6 +158,44 @@ class Bench:
 
     def run_folder(self, run: int = -1) -> Path:
         return self.folder / "workspace" / "runs" / str(self.record(run)["run_id"])
+
+
+@dataclass
+class Worker:
+    """A process that lives a step."""
+
+    process: Any
+
+    def kill(self) -> None:
+        """Kill it, as the machine does that goes down."""
+        self.process.kill()
+        self.process.join()
+
+    def terminate(self) -> int:
+        """Have Airflow end it, and return its exit code."""
+        self.process.terminate()
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for its end and return its exit code."""
+        self.process.join(60)
+        code = self.process.exitcode
+        assert code is not None, "it is still there"
+        return int(code)
+
+
+def die(*_: object, **__: object) -> None:
+    """Stand in for a function: the process is gone when it gets here."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Wait until *condition* is true, and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{condition} did not become true in {seconds} s"
+        time.sleep(0.01)
+    return found
 
 
 def bench(folder: Path) -> Bench:

@@ -70,6 +70,8 @@ class JobDirectoryTarget(Target):
         await self._ship_payload()
         for folder in (at.logs, at.inputs, at.outputs, at.gates, at.events):
             await self.files.make(folder)
+        # From here on it is the owner's: whoever gives up while staging can cancel and forget the job.
+        await self.adopt(Handle(self.name, job.id, at.path), str(job.document.get("owner", "")))
         for name, output in (job.document.get("outputs") or {}).items():
             if output.get("mode") == "upload":
                 await self.files.make(posixpath.join(at.outputs, check_below("output", name)))

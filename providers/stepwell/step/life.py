@@ -231,7 +231,7 @@ class Life:
         plan = job.Blueprint(
             self.ws, self.spec, self.key, self.state.run_id, self.state.owner, self.try_number, inputs, self.outputs
         )
-        publish.prepare(self.outputs)
+        publish.prepare(self.outputs, self.state.earlier)
         one = Job(
             self.state.run_id,
             job.document(plan, self.target, self.layout, environment, gates_in),
@@ -239,6 +239,8 @@ class Life:
             tuple(t for i in inputs for t in i.transfers),
             job.secrets_of(self.spec),
         )
+        staged = Handle(self.target.name, self.state.run_id, self.layout.root)
+        self.state.handle = staged.to_dict()  # not noted yet; but what goes wrong from here on is cleaned up there
         portal.call(self.target.stage(one))
         self._go_on()
         self._submitted(portal.call(self.target.submit(one)))

@@ -96,10 +96,16 @@ def plan_outputs(
     return planned
 
 
-def prepare(planned: list[PlannedOutput]) -> None:
-    """Remove what a lost try of the same run may have left aside, before the job writes."""
+def prepare(planned: list[PlannedOutput], earlier: str | None) -> None:
+    """Remove what lost tries may have left aside, before the job writes.
+
+    :param earlier: the run before this one, which could not clean up if its datastore was gone.
+    """
     for output in planned:
-        output.datastore.backend.delete(output.staging, recursive=True)
+        backend = output.datastore.backend
+        backend.delete(output.staging, recursive=True)
+        if earlier is not None:
+            backend.delete(posixpath.join(STAGING, earlier), recursive=True)
 
 
 def upload(planned: list[PlannedOutput], uploads: Mapping[str, Path], log: Logger) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepwell.compute import portal
-from stepwell.tracking.metrics import metrics_of, tags_of
 
 if TYPE_CHECKING:
     from stepwell.compute.contract import Handle, Outcome, Target
@@ -18,6 +17,19 @@ if TYPE_CHECKING:
     from stepwell.workspace import Workspace
 
 FORMAT = 1
+
+
+def _metrics(events: list[dict[str, Any]], scope: str) -> dict[str, Any]:
+    """Return the step's own metrics, or those for its DAG run, in v1's shapes; NaN as text, which JSON can hold."""
+    from stepwell.payload import metrics as tracked
+
+    return {name: tracked.finite(v) for name, v in tracked.metrics(tracked.of_run(events, scope=scope)).items()}
+
+
+def _tags(events: list[dict[str, Any]]) -> dict[str, Any]:
+    from stepwell.payload import metrics as tracked
+
+    return tracked.tags(tracked.of_run(events))
 
 
 class RunRecord:
@@ -86,9 +98,9 @@ class RunRecord:
                 if (folder / part).is_dir() and not self.ws.store.exists(f"{self.folder}/{part}"):
                     self.ws.store.put_tree(folder / part, f"{self.folder}/{part}")
         self.note(
-            metrics=metrics_of(outcome.events, "run"),
-            parent_metrics=metrics_of(outcome.events, "parent"),
-            tags=tags_of(outcome.events),
+            metrics=_metrics(outcome.events, "run"),
+            parent_metrics=_metrics(outcome.events, "parent"),
+            tags=_tags(outcome.events),
             final=outcome.final,
         )
         return outcome

@@ -36,6 +36,11 @@ class StepState:
         """The run's id: also the job's."""
         return f"{self.slug}-g{self.generation}"
 
+    @property
+    def earlier(self) -> str | None:
+        """The id of the run before this one, if there was one."""
+        return f"{self.slug}-g{self.generation - 1}" if self.generation > 1 else None
+
 
 def path(slug: str) -> str:
     """Where the head of *slug* stands in the workspace."""

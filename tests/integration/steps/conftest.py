@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from stepwell import Environment
 from tests.support.scratch import scratch as scratch
 from tests.support.steps import Bench
 from tests.support.steps import bench as new_bench
+
+from stepwell import Environment
 
 
 @pytest.fixture

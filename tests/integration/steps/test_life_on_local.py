@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.steps import Bench
 
 from stepwell import Dataset, HDFSOutputDatasetConfig, OutputFileDatasetConfig
 from stepwell.data import registry
 from stepwell.errors import ActivityFailedException
 from stepwell.operators import CommandStepOperator, PythonScriptStepOperator
-from tests.support.steps import Bench
 
 pytestmark = pytest.mark.integration
 
