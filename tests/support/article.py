@@ -1,4 +1,4 @@
-"""The code of the article that Stepwell started from, taken from it when a test runs; it is not part of this project."""
+"""The code of the article that Stepwell started from: read when a test runs, never part of this project."""
 
 from __future__ import annotations
 
