@@ -6,6 +6,7 @@ with a workspace of its own.
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -117,3 +118,30 @@ def test_links_lead_somewhere(path: str) -> None:
 def test_every_example_has_a_line_in_the_readme() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert [p.name for p in (PROJECT / "dags").glob("*.py") if p.name not in readme] == []
+
+
+def test_every_setting_has_a_line() -> None:
+    source = "\n".join(p.read_text(encoding="utf-8") for p in (PROJECT / "providers" / "stepwell").rglob("*.py"))
+    page = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+    settings = set(re.findall(r"\b(STEPWELL_[A-Z_]+)", source)) - {"STEPWELL_JOB_DIR", "STEPWELL_SPARK_ARCHIVE"}
+    assert sorted(name for name in settings if name.rstrip("_") not in page) == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "page"),
+    [
+        ("PythonScriptStepOperator", "python-script-step.md"),
+        ("StepOperator", "python-script-step.md"),
+        ("CommandStepOperator", "command-step.md"),
+        ("SynapseSparkStepOperator", "synapse-spark-step.md"),
+        ("ValidateDatasetOperator", "validate-dataset.md"),
+    ],
+)
+def test_every_parameter_has_a_line(operator: str, page: str) -> None:
+    from stepwell import operators
+
+    text = (PROJECT / "docs" / "steps" / page).read_text(encoding="utf-8")
+    signature = inspect.signature(getattr(operators, operator).__init__)
+    parameters = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+    common = {"name", "task_id"}  # told once, on the page of the Python step
+    assert [p for p in parameters if f"`{p}`" not in text and p not in common] == []
