@@ -241,3 +241,10 @@ def test_the_real_titanic(read: Read, titanic: Path) -> None:
     assert frame["Age"].isna().sum() == 177
     assert frame["Cabin"].isna().sum() == 687
     assert frame["PassengerId"].astype(int).sum() == 891 * 892 // 2
+
+
+@pytest.mark.parametrize("name", ["with space.csv", "100%41.csv", "a#b?c.csv"])
+def test_a_uri_is_taken_as_it_stands(read: Read, tmp_path: Path, name: str) -> None:
+    """As Hadoop takes it: a file whose name looks escaped is that file, not another one."""
+    (tmp_path / name).write_text("a\n1\n")
+    assert cells(read(delimited(), f"file://{tmp_path}/{name}"), "a") == [1]

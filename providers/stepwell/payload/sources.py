@@ -7,7 +7,6 @@ import fnmatch
 import os
 import re
 from typing import Any, Dict, Iterable, Sequence
-from urllib.parse import unquote, urlsplit
 
 from stepwell.payload.errors import ReadError
 
@@ -21,7 +20,7 @@ def local_path(uri: str) -> str:
     """
     scheme, separator, _ = uri.partition("://")
     if scheme == "file" and separator:
-        return unquote(urlsplit(uri).path)
+        return path_of(uri)
     if separator:
         raise ReadError(
             f"{uri!r} is not a local file",
@@ -39,14 +38,14 @@ def spark_path(uri: str) -> str:
     if "://" not in uri and not uri.startswith("file:"):
         uri = "file://" + os.path.abspath(uri)
     elif uri.startswith("file://"):
-        uri = "file://" + unquote(urlsplit(uri).path)
+        uri = "file://" + path_of(uri)
     return re.sub(r"([{}\[\]*?\\])", r"\\\1", uri)
 
 
 def path_of(uri: str) -> str:
-    """Return the path part of *uri*, starting with a slash."""
+    """Return the path part of *uri*, starting with a slash. It is taken as it stands, as Hadoop does: nothing is escaped."""
     if "://" in uri:
-        return unquote(urlsplit(uri).path)
+        return "/" + uri.partition("://")[2].partition("/")[2]
     return os.path.abspath(uri)
 
 
