@@ -113,8 +113,9 @@ class StepOperator(BaseOperator):
     def _declare_assets(self) -> None:
         """Show the flow in Airflow's asset graph: what is read by name, and what will be registered."""
         for item in self.inputs.values():
-            if item["source"].get("name"):
-                self.inlets = [*self.inlets, dataset_asset(item["source"]["name"], self.workspace)]
+            name = item["source"].get("name") or (item["source"].get("base") or {}).get("name")
+            if name:
+                self.inlets = [*self.inlets, dataset_asset(name, self.workspace)]
         for item in self.outputs.values():
             if item["registration"]:
                 self.outlets = [*self.outlets, dataset_asset(item["registration"]["name"], self.workspace)]

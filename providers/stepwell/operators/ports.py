@@ -30,9 +30,9 @@ def plain_inputs(inputs: Any, operator: BaseOperator) -> dict[str, dict[str, Any
     if isinstance(inputs, Mapping):
         return dict(inputs)
     plain: dict[str, dict[str, Any]] = {}
-    for position, item in enumerate(inputs or ()):
-        config = _consumption(item)
-        name = config.name or f"input_{position + 1}"
+    configs = [_consumption(item) for item in inputs or ()]
+    for position, config in enumerate(configs):
+        name = config.name or _free_name(position + 1, {c.name for c in configs})
         if name in plain:
             raise UserErrorException(f"Two inputs are named {name!r}", hint="Give each input a name of its own")
         config.name = name  # arguments refer to the same object
@@ -108,6 +108,13 @@ def plain_arguments(
                 allowed=["str", "int", "float", "bool", "Path", "an input", "an output", "XComArg"],
             )
     return plain
+
+
+def _free_name(number: int, taken: set[str | None]) -> str:
+    """Return ``input_<number>``, or the next that is not *taken* by an input that has a name already."""
+    while f"input_{number}" in taken:
+        number += 1
+    return f"input_{number}"
 
 
 def _consumption(item: Any) -> DatasetConsumptionConfig:

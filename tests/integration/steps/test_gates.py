@@ -40,65 +40,60 @@ def out(name: str = "out") -> OutputFileDatasetConfig:
     return OutputFileDatasetConfig(name).register_on_complete(name)
 
 
-def test_what_passes_is_registered_with_its_verdict(bench: Bench, tmp_path: Path) -> None:
+def test_what_passes_or_only_warns_is_registered_with_its_verdict(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "suite.json"
-    file.write_text(json.dumps(AGES))
-    reference = bench.run(writes(GOOD, out().validate_with(file))).references["out"]
-    assert (reference["verdict"], reference["rows"]) == ("passed", 2)
-    assert [column["name"] for column in reference["schema"]] == ["name", "age"]
-    assert registry.get(bench.ws, "out").verdict == "passed"
-    assert bench.record()["verdicts"]["out"]["verdict"] == "passed"
-    assert "people" in (bench.run_folder() / "gates/out.html").read_text()
+    file.write_text(json.dumps(suite(between("age", 0, 300))))
+    step = writes(
+        BAD,
+        out("good").validate_with(file),
+        out("let_through").validate_with(AGES, on_failure="warn"),
+        out("mild").validate_with(suite(between("age", 0, 120, severity="warning"))),
+    )
+    references = bench.run(step).references
+    assert {name: r["verdict"] for name, r in references.items()} == {
+        "good": "passed",
+        "let_through": "warned",
+        "mild": "warned",
+    }
+    assert references["good"]["rows"] == 2
+    assert [column["name"] for column in references["good"]["schema"]] == ["name", "age"]
+    for name in references:
+        assert registry.get(bench.ws, name).verdict == references[name]["verdict"]
+        assert "people" in (bench.run_folder() / f"gates/{name}.html").read_text()
+    assert bench.record()["verdicts"]["good"]["verdict"] == "passed"
 
 
-def test_what_fails_is_not_registered_and_nothing_is_left(bench: Bench) -> None:
-    ungated = out("other")
+def test_what_fails_keeps_the_whole_step_from_being_published(bench: Bench) -> None:
+    step = writes(
+        BAD,
+        out("ungated"),
+        out("failed").validate_with(AGES),
+        out("kept").validate_with(AGES, on_failure="quarantine"),
+        out("errored").validate_with(suite(between("aeg", 0, 1))),
+    )
     with pytest.raises(GateFailedException) as caught:
-        bench.run(writes(BAD, out().validate_with(AGES), ungated))
-    message = str(caught.value)
-    assert "out did not pass its expectations" in message
+        bench.run(step)
+    message, folder = str(caught.value), bench.run_folder()
+    assert "failed did not pass its expectations" in message
     assert "expect_column_values_to_be_between(age) failed" in message
-    assert str(bench.run_folder() / "gates") in message
-    assert bench.registered() == [], "nor is the output of the same step that has no gate"
+    assert "expect_column_values_to_be_between(aeg) errored" in message, "a missing column is no failed expectation"
+    assert str(folder / "gates") in message
+    assert bench.registered() == []
     assert bench.staged() == []
-    assert not (bench.data / "dataset").exists()
-    assert (bench.run_folder() / "gates/out.html").exists(), "the report is there to see why"
+    assert [p for p in (bench.data / "dataset").rglob("*") if p.is_file()] == []
+    for name in ("failed", "kept", "errored"):
+        assert (folder / f"gates/{name}.html").exists(), "the report is there to see why"
+    result = json.loads((folder / "gates/errored.json").read_text())
+    assert result["verdict"] == "errored"
+    assert "aeg" in result["expectations"][0]["message"]
     assert bench.record()["status"] == "failed"
 
-
-def test_a_warning_publishes_with_the_verdict_warned(bench: Bench) -> None:
-    reference = bench.run(writes(BAD, out().validate_with(AGES, on_failure="warn"))).references["out"]
-    assert reference["verdict"] == "warned"
-    assert bench.versions("out") == [1]
-
-
-def test_an_expectation_of_less_than_critical_severity_only_warns(bench: Bench) -> None:
-    mild = suite(between("age", 0, 120, severity="warning"))
-    assert bench.run(writes(BAD, out().validate_with(mild))).references["out"]["verdict"] == "warned"
-
-
-def test_quarantine_keeps_the_data_aside(bench: Bench) -> None:
-    with pytest.raises(GateFailedException):
-        bench.run(writes(BAD, out().validate_with(AGES, on_failure="quarantine")))
-    kept = bench.data / ".stepwell/quarantine" / bench.record()["run_id"] / "out/people.csv"
-    assert "222" in kept.read_text()
-    assert str(kept.parent) in bench.log.text
-    assert bench.registered() == []
-    assert bench.staged() == []
-    with pytest.raises(DatasetError):
+    quarantine = bench.data / ".stepwell/quarantine" / bench.record()["run_id"]
+    assert [p.name for p in quarantine.iterdir()] == ["kept"]
+    assert "222" in (quarantine / "kept/people.csv").read_text()
+    assert str(quarantine / "kept") in bench.log.text
+    with pytest.raises(DatasetError):  # no pattern finds it
         registry.pin(bench.ws, Dataset.File.from_files((bench.datastore, "**/people.csv")).definition)
-
-
-def test_a_suite_that_names_a_missing_column_is_errored_not_failed(bench: Bench) -> None:
-    with pytest.raises(GateFailedException) as caught:
-        bench.run(writes(GOOD, out().validate_with(suite(between("aeg", 0, 1)))))
-    assert "errored" in str(caught.value)
-    assert "aeg" in str(caught.value)
-    result = json.loads((bench.run_folder() / "gates/out.json").read_text())
-    assert result["verdict"] == "errored"
-    (expectation,) = result["expectations"]
-    assert "aeg" in expectation["message"]
-    assert bench.registered() == []
 
 
 @pytest.mark.parametrize(
@@ -114,20 +109,6 @@ def test_a_suite_that_is_none_stops_the_step_before_it_starts(bench: Bench, give
     with pytest.raises(UserErrorException, match=words):
         bench.run(step)
     assert not marker.exists()
-
-
-def test_a_gate_without_a_verdict_is_no_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    life = bench.life(writes(GOOD, out().validate_with(AGES)))
-    judge = life._judge
-
-    def lost(outcome: Any) -> Any:
-        (outcome.directory / "gates/out.json").unlink()
-        return judge(outcome)
-
-    monkeypatch.setattr(life, "_judge", lost)
-    with pytest.raises(GateFailedException, match="'out' has left no verdict"):
-        life.live()
-    assert bench.registered() == []
 
 
 # -- ValidateDatasetOperator -------------------------------------------------------------------------------------------
@@ -158,19 +139,13 @@ def test_what_fails_is_not_promoted_and_stays_where_it_is(bench: Bench) -> None:
     registry.verify(bench.ws, registry.get(bench.ws, "raw"))
 
 
-def test_what_is_let_through_is_promoted_with_the_verdict_warned(bench: Bench) -> None:
-    step = ValidateDatasetOperator(
-        task_id="v", dataset=published(bench, BAD), suite=AGES, on_failure="warn", promote_as="judged"
-    )
-    bench.run(step)
-    assert registry.get(bench.ws, "judged").verdict == "warned"
-
-
-def test_a_registered_table_is_judged_through_its_own_plan(bench: Bench) -> None:
+def test_a_registered_table_is_judged_through_its_own_plan_and_let_through_by_warn(bench: Bench) -> None:
     bench.put({"raw/1.csv": "name;age\nAnn;1\nBob;222\n"})
     people = Dataset.Tabular.from_delimited_files((bench.datastore, "raw/*.csv"), separator=";")
-    young = people.filter(people["age"] < 100)
-    young.register(bench.ws, "young")
-    step = ValidateDatasetOperator(task_id="v", dataset=Dataset.get_by_name(bench.ws, "young"), suite=AGES)
-    assert bench.run(step).references == {}
-    assert bench.record()["verdicts"]["dataset"]["rows"] == 1
+    people.filter(people["age"] > 100).register(bench.ws, "old")
+    old = Dataset.get_by_name(bench.ws, "old")
+    step = ValidateDatasetOperator(task_id="v", dataset=old, suite=AGES, on_failure="warn", promote_as="judged")
+    bench.run(step)
+    version = registry.get(bench.ws, "judged")
+    assert (version.verdict, version.rows) == ("warned", 1)
+    assert version.definition == registry.get(bench.ws, "old").definition

@@ -1,4 +1,4 @@
-"""The relay of a step's log: every line of an ordinary log, and a flood cut with words."""
+"""A step's log in the task log: line by line, and of a flood only a part."""
 
 from __future__ import annotations
 
@@ -6,33 +6,32 @@ from stepwell.step.relay import Relay
 
 
 class Clock:
-    """A clock that stands still until it is told."""
-
-    now = 0.0
+    def __init__(self) -> None:
+        self.now = 0.0
 
     def __call__(self) -> float:
         return self.now
 
 
-def test_lines_come_whole_whatever_the_pieces_are() -> None:
+def test_lines_come_whole_though_their_bytes_come_in_pieces() -> None:
     said: list[str] = []
-    relay = Relay(said.append, "log")
-    data = "größe 1\nzwei\r\ndrei".encode()
-    for position in range(len(data)):
-        relay.feed(data[position : position + 1])
-    assert said == ["größe 1", "zwei"]
+    relay = Relay(said.append, "there")
+    for byte in "ä\nzwei\r\nno end".encode():
+        relay.feed(bytes([byte]))
+    assert said == ["ä", "zwei"]
     relay.close()
-    assert said == ["größe 1", "zwei", "drei"]
+    assert said == ["ä", "zwei", "no end"]
 
 
-def test_a_flood_is_cut_and_says_how_much_and_where() -> None:
+def test_a_flood_is_cut_counted_and_its_whole_place_named() -> None:
     said: list[str] = []
     clock = Clock()
-    relay = Relay(said.append, "/runs/r/logs/step.log", burst=10, rate=5, clock=clock)
-    relay.feed(b"".join(b"line %d\n" % i for i in range(100)))
-    assert said == [f"line {i}" for i in range(10)]
-    clock.now = 2.0
-    relay.feed(b"later\n")
-    assert said[10:] == ["[90 lines are not shown here; the complete log is /runs/r/logs/step.log]", "later"]
+    relay = Relay(said.append, "/the/log", burst=10, rate=5, clock=clock)
+    relay.feed(b"x\n" * 1000)
+    assert said == ["x"] * 10
+    clock.now = 10.0
+    relay.feed(b"y\n")
+    assert said[10:] == ["[990 lines are not shown here; the complete log is /the/log]", "y"]
+    relay.feed(b"z\n" * 100)
     relay.close()
-    assert said[-1] == "later"
+    assert said[-1] == "[91 lines are not shown here; the complete log is /the/log]"

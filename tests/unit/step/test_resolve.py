@@ -1,0 +1,73 @@
+"""Which version an input is: the explicit reference, else the triggering event, else the latest version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.steps import Bench
+from tests.support.steps import bench as new_bench
+
+from stepwell import Dataset
+from stepwell.compute.contract import Layout
+from stepwell.data import registry
+from stepwell.errors import DatasetError, UserErrorException
+from stepwell.step.resolve import ResolvedInput, resolve_inputs
+
+LAYOUT = Layout("/jobs/j", "/payload")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    bench = new_bench(tmp_path)
+    for version in (1, 2, 3):
+        bench.put({f"v{version}/a.csv": f"a\n{version}\n"})
+        Dataset.File.from_files((bench.datastore, f"v{version}/a.csv")).register(
+            bench.ws, "data", create_new_version=True
+        )
+    return bench
+
+
+def resolve(bench: Bench, source: Any, triggering: Any = (), mode: str = "download", reads: Any = ()) -> ResolvedInput:
+    item = {"mode": mode, "path_on_compute": None, "source": source}
+    (one,) = resolve_inputs(bench.ws, {"in": item}, LAYOUT, frozenset(reads or {"file"}), triggering, bench.log)
+    return one
+
+
+def event(bench: Bench, version: int, name: str = "data") -> dict[str, Any]:
+    return registry.get(bench.ws, name, version).reference()
+
+
+def test_an_explicit_reference_wins_over_the_event_and_the_event_over_the_latest(bench: Bench) -> None:
+    latest = {"name": "data", "version": "latest"}
+    assert resolve(bench, latest).version.version == 3
+    assert resolve(bench, latest, [event(bench, 2)]).version.version == 2
+    assert resolve(bench, {"reference": event(bench, 1)}, [event(bench, 2)]).version.version == 1
+    assert resolve(bench, {"name": "data", "version": 1}, [event(bench, 2)]).version.version == 1
+
+
+def test_of_several_events_the_newest_counts_and_the_others_are_named(bench: Bench) -> None:
+    events = [event(bench, 2), {**event(bench, 1), "dataset": "other", "version": 9}, event(bench, 1)]
+    assert resolve(bench, {"name": "data"}, events).version.version == 2
+    assert "Input in: of 2 events the newest counts; left: version 1" in bench.log.text
+
+
+def test_what_the_target_cannot_read_itself_is_copied_there(bench: Bench) -> None:
+    here = resolve(bench, {"name": "data"}, mode="direct")
+    assert here.transfers == ()
+    assert here.files == (f"file://{bench.data}/v3/a.csv",)
+    there = resolve(bench, {"name": "data"}, mode="direct", reads={"hdfs"})
+    assert there.files == ("file:///jobs/j/inputs/in/a.csv",)
+    assert there.value == there.version.id
+    assert list(there.transfers[0].source.files()) == [("a.csv", 4)]
+    with there.transfers[0].source.open("a.csv") as reader:
+        assert reader.read() == b"a\n3\n"
+    with pytest.raises(DatasetError, match="'in' is on file, which the compute target cannot read itself.*hdfs"):
+        resolve(bench, {"name": "data"}, mode="hdfs", reads={"hdfs"})
+
+
+def test_a_registered_table_cannot_be_downloaded(bench: Bench) -> None:
+    Dataset.Tabular.from_delimited_files((bench.datastore, "v1/a.csv")).register(bench.ws, "table")
+    with pytest.raises(UserErrorException, match=r"'in' is a tabular dataset.*download.*as_direct\(\)"):
+        resolve(bench, {"name": "table"})
