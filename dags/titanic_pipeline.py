@@ -1,4 +1,4 @@
-"""Prepare on Spark, gate, train: a dataset flows through two compute targets and comes out as a registered model.
+"""Prepare on Spark, gate, train: data flows through two compute targets and comes out as a registered model.
 
     airflow dags test titanic_pipeline
 
@@ -77,7 +77,7 @@ def titanic_pipeline():
         """Find the training cluster, or create it."""
         if "cpucluster" in ws.compute_targets:
             cluster = ComputeTarget(workspace=ws, name="cpucluster")
-            print("Found existing cluster, use it.")
+            print("cpucluster is there already")
         else:
             configuration = AmlCompute.provisioning_configuration(vm_size="STANDARD_D2_V2", max_nodes=1)
             cluster = ComputeTarget.create(ws, "cpucluster", configuration)
@@ -88,7 +88,7 @@ def titanic_pipeline():
         task_id="synapse-spark",
         file="prepare.py",
         source_directory=str(INCLUDE / "prepare"),
-        arguments=["--tabular_input", step1_input1, "--file_input", step1_input2, "--output_dir", step1_output],
+        arguments=["--table", step1_input1, "--file", step1_input2, "--prepared", step1_output],
         inputs=[step1_input1, step1_input2],
         outputs=[step1_output],
         compute_target="link1-spark01",

@@ -1,7 +1,7 @@
 """Score the passengers with the model, whenever both have a new version.
 
-Airflow starts this DAG by itself when ``registered_dataset`` and ``titanic_model`` have been published; the step then takes
-the versions that the events name. ``airflow dags test titanic_scoring`` takes the latest versions.
+Airflow starts this DAG by itself when ``registered_dataset`` and ``titanic_model`` have been published; the step then
+takes the versions that the events name. ``airflow dags test titanic_scoring`` takes the latest versions.
 """
 
 from __future__ import annotations

@@ -10,19 +10,19 @@ from azureml.core import Dataset, Run
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--tabular_input")
-parser.add_argument("--file_input")
-parser.add_argument("--output_dir")
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--table", required=True, help="id of the dataset of passengers")
+parser.add_argument("--file", required=True, help="path of the file of passengers, as Spark reads it")
+parser.add_argument("--prepared", required=True, help="folder to write the prepared passengers to")
 args = parser.parse_args()
 
 run = Run.get_context()
 spark = SparkSession.builder.getOrCreate()
 
-passengers = Dataset.get_by_id(run.experiment.workspace, id=args.tabular_input).to_spark_dataframe()
+passengers = Dataset.get_by_id(run.experiment.workspace, id=args.table).to_spark_dataframe()
 rows = passengers.count()
-in_file = spark.read.option("header", "true").csv(args.file_input).count()
-print(f"{rows} passengers in the table, {in_file} in the file {args.file_input}")
+in_file = spark.read.option("header", "true").csv(args.file).count()
+print(f"{rows} passengers in the table, {in_file} in the file {args.file}")
 if rows != in_file:
     raise SystemExit(f"The table has {rows} rows and the file {in_file}")
 
@@ -65,5 +65,5 @@ prepared = (
 
 run.log("rows", rows)
 run.log("ages_filled", prepared.agg(F.sum("AgeWasMissing")).first()[0])
-prepared.coalesce(1).write.option("header", "true").mode("append").csv(args.output_dir)
+prepared.coalesce(1).write.option("header", "true").mode("append").csv(args.prepared)
 prepared.show(5)

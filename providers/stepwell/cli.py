@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stepwell.errors import StepwellError
@@ -34,17 +34,17 @@ def get_commands() -> list[CLICommand]:
                     name="runs",
                     help="Runs of steps",
                     subcommands=[
-                        ActionCommand("list", "List runs, newest first", list_runs, (dag, output, workspace)),
+                        ActionCommand("list", "List runs, newest first", _told(list_runs), (dag, output, workspace)),
                         ActionCommand(
                             "show",
                             "Show the record of one run",
-                            show_run,
+                            _told(show_run),
                             (Arg(("run_id",), help="the run"), output, workspace),
                         ),
                         ActionCommand(
                             "summary",
                             "Show the newest DAG run of a DAG, step by step",
-                            summary,
+                            _told(summary),
                             (Arg(("--dag",), help="the DAG", required=True), output, workspace),
                         ),
                     ],
@@ -52,6 +52,18 @@ def get_commands() -> list[CLICommand]:
             ],
         )
     ]
+
+
+def _told(function: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return *function* with its errors told as a sentence, not as a traceback."""
+
+    def told(args: Any) -> None:
+        try:
+            function(args)
+        except StepwellError as error:
+            raise SystemExit(f"error: {error}") from None
+
+    return told
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -72,11 +84,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             command.add_argument("--dag", required=name == "summary")
     args = parser.parse_args(argv)
-    try:
-        args.function(args)
-    except StepwellError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    _told(args.function)(args)
     return 0
 
 

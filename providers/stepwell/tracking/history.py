@@ -24,7 +24,7 @@ def run(ws: Workspace, run_id: str) -> dict[str, Any]:
         raise UserErrorException(
             f"There is no run {run_id!r} in the workspace {ws.name}",
             allowed=nearest(run_id, known),
-            hint="List them: runs list",
+            hint="List them: airflow stepwell runs list",
         ) from None
 
 
