@@ -44,7 +44,11 @@ class AbstractDataset:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The definition as plain data. (A dataset by name is looked up for it.)"""
+        """The definition as plain data. (A dataset by name is looked up for it; so is the default datastore's name.)"""
+        return registry.named(self.workspace, self._plain())
+
+    def _plain(self) -> dict[str, Any]:
+        """Return the definition as it was given; a default datastore in it is not looked up."""
         if self._given is None:
             self._given = dict(self._registered().definition)
         return self._given
@@ -100,12 +104,12 @@ class AbstractDataset:
         """
         ws = resolve_workspace(workspace) if workspace is not None else self.workspace
         if self._name is None and self._source is None:
-            return registry.unregistered(ws, self.definition)
+            return registry.unregistered(ws, self._plain())
         source = self._registered()
         if self._name is not None:
             registry.verify(ws, source)
             return source
-        return registry.unregistered(ws, self.definition, {"name": source.name, "version": source.version})
+        return registry.unregistered(ws, self._plain(), {"name": source.name, "version": source.version})
 
     def input_source(self) -> dict[str, Any]:
         """Return where an input made of this dataset comes from, as plain data (no I/O)."""
@@ -113,8 +117,8 @@ class AbstractDataset:
             return {"name": self._name, "version": self._wanted or "latest"}
         if self._source is not None:
             base = {"name": self._source.name, "version": self._source.version}
-            return {"definition": self.definition, "base": base}
-        return {"definition": self.definition}
+            return {"definition": self._plain(), "base": base}
+        return {"definition": self._plain()}
 
     # -- taking it -------------------------------------------------------------------------------------------------
 
@@ -159,7 +163,7 @@ class AbstractDataset:
         return from_version(ws, version)
 
     def _with(self: Self, operation: definitions.Operation) -> Self:
-        definition = definitions.with_operation(self.definition, operation)
+        definition = definitions.with_operation(self._plain(), operation)
         return type(self)(
             definition, workspace=self._workspace, source=self._registered() if self._name else self._source
         )
@@ -188,7 +192,7 @@ class AbstractDataset:
     def __repr__(self) -> str:
         if self._name:
             return f"{type(self).__name__}({self._name!r}, version={self._wanted or 'latest'!r})"
-        return f"{type(self).__name__}({self.definition['paths']!r})"
+        return f"{type(self).__name__}({self._plain()['paths']!r})"
 
     def serialize(self) -> dict[str, Any]:
         """Return plain data that is the same at each parse of a DAG file."""

@@ -178,6 +178,11 @@ class Datastore:
         return self._name
 
     @property
+    def is_default(self) -> bool:
+        """Whether it is the default datastore, whose name nobody has asked for yet."""
+        return self._name is None
+
+    @property
     def backend(self) -> Backend:
         """The files behind the name; a forked process opens its own.
 

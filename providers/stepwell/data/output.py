@@ -234,8 +234,9 @@ def _destination(destination: Any) -> dict[str, Any]:
     if isinstance(destination, str) or not hasattr(destination, "__len__") or len(destination) != 2:
         raise UserErrorException(f"destination={destination!r} is not (datastore, path)")
     datastore, path = destination
-    name = datastore if isinstance(datastore, str) else getattr(datastore, "name", None)
-    if not isinstance(name, str):
+    default = getattr(datastore, "is_default", False)  # its name is looked up when the step runs
+    name = None if default else datastore if isinstance(datastore, str) else getattr(datastore, "name", None)
+    if not default and not isinstance(name, str):
         raise UserErrorException(f"{datastore!r} is not a datastore", hint="Give a Datastore or its name")
     if not isinstance(path, str) or not path.strip("/ "):
         raise UserErrorException(f"The destination path {path!r} is empty")

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from stepwell.data.datastore import Datastore
 
 
+#: Stands for "the workspace's default datastore" in a definition until it is used: a DAG file that is being parsed
+#: reads no workspace.
+DEFAULT = "@default"
+
+
 class DataPath:
     """A path in a datastore.
 
@@ -81,6 +86,8 @@ def definition_paths(path: Any) -> list[dict[str, str]]:
 
 
 def _name(datastore: Any) -> str:
+    if getattr(datastore, "is_default", False):
+        return DEFAULT
     name = datastore if isinstance(datastore, str) else getattr(datastore, "name", None)
     if not isinstance(name, str) or not name:
         raise UserErrorException(f"{datastore!r} is not a datastore", allowed=["a Datastore", "its name"])

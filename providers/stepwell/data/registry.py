@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stepwell.data import pinning
+from stepwell.data.reference import DEFAULT
 from stepwell.data.version import DatasetVersion as DatasetVersion
 from stepwell.data.version import PinnedFile as PinnedFile
 from stepwell.data.version import digest_of
@@ -63,6 +64,15 @@ def load_definition(ws: Workspace, identity: str) -> dict[str, Any]:
     )
 
 
+def named(ws: Workspace, definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *definition* with the default datastore, where it stands for itself, under its name."""
+    paths = [
+        {**path, "datastore": ws.get_default_datastore().name} if path.get("datastore") == DEFAULT else path
+        for path in definition["paths"]
+    ]
+    return {**definition, "paths": paths}
+
+
 def unregistered(ws: Workspace, definition: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> DatasetVersion:
     """Pin the files that *definition* means now, and keep it so that its id finds it; register nothing.
 
@@ -71,6 +81,7 @@ def unregistered(ws: Workspace, definition: Mapping[str, Any], base: Mapping[str
     :raises DatasetError: a path does not exist, or a pattern matches nothing.
     :raises DatasetChangedError: a file of *base* has changed.
     """
+    definition = named(ws, definition)
     if base is None:
         files: Sequence[PinnedFile] = pin(ws, definition)
     else:
