@@ -1,4 +1,4 @@
-"""How a step takes a dataset: its name inside the step, and the mode in which it gets there (v1's ``DatasetConsumptionConfig``)."""
+"""How a step takes a dataset: its name inside the step, and the mode in which it gets there."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ _RISKY = frozenset({"path", "ld_library_path", "user", "logname", "home", "pwd",
 
 
 class DatasetConsumptionConfig:
-    """One input of a step.
+    """One input of a step (v1's class of that name).
 
-    The same value reaches the script twice, as v1 has it: where the config stands in ``arguments``, and in an environment
-    variable of the input's name. The value is the dataset id (``direct``), a local path (``download``) or a URL that Spark
-    reads (``hdfs``). A dataset defined by the path of one file gives the file itself; anything else gives its folder.
+    The same value reaches the script twice, as v1 has it: where the config stands in ``arguments``, and in an
+    environment variable of the input's name. The value is the dataset id (``direct``), a local path (``download``) or a
+    URL that Spark reads (``hdfs``). A dataset defined by the path of one file gives the file itself; anything else
+    gives its folder.
 
-    :param name: the input's name in the step; letters, digits, ``_``. ``None``: ``input_<position>``, the same at each parse.
-    :param dataset: a ``TabularDataset`` or ``FileDataset``, an output of an earlier step, ``(workspace, name[, version])``,
-        or a dataset reference (the plain dict on XCom, or the ``XComArg`` that will carry it).
+    :param name: the input's name in the step; letters, digits, ``_``. ``None``: ``input_<position>``, the same at each
+        parse.
+    :param dataset: a ``TabularDataset`` or ``FileDataset``, an output of an earlier step, ``(workspace, name[,
+        version])``, or a dataset reference (the plain dict on XCom, or the ``XComArg`` that will carry it).
     :param mode: ``direct``, ``download`` or ``hdfs``.
     :param path_on_compute: for ``download``: where the data shall stand, relative to the script's working directory.
     :raises UserErrorException: a bad name, an unknown mode, a mode that this kind of dataset does not support.
@@ -92,7 +94,7 @@ class DatasetConsumptionConfig:
         return other
 
     def source(self) -> dict[str, Any]:
-        """Return where the data comes from, as plain data: ``definition``, ``name`` and ``version``, or ``reference``."""
+        """Return where the data comes from: ``definition``, ``name`` and ``version``, or ``reference``; plain data."""
         dataset = self.dataset
         if isinstance(dataset, tuple):
             if not 2 <= len(dataset) <= 3:

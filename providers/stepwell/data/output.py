@@ -1,4 +1,4 @@
-"""What a step writes: ``OutputFileDatasetConfig`` (by upload) and ``HDFSOutputDatasetConfig`` (written by Spark itself)."""
+"""What a step writes: ``OutputFileDatasetConfig`` (by upload), ``HDFSOutputDatasetConfig`` (written by Spark)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Port:
 class OutputDatasetConfig:
     """An output of a step; each method returns a changed copy, and all copies are the same output.
 
-    :param name: the output's name in the step. ``None``: the registered name, else ``output_<position>`` (v1 takes a random
-        one, which defeats reuse).
-    :param destination: ``(datastore, path)``; the path may hold ``{run-id}`` and ``{output-name}``. Each run publishes into
-        a folder of its own below it, so that two runs' files are never mixed.
+    :param name: the output's name in the step. ``None``: the registered name, else ``output_<position>`` (v1 takes a
+        random one, which defeats reuse).
+    :param destination: ``(datastore, path)``; the path may hold ``{run-id}`` and ``{output-name}``. Each run publishes
+        into a folder of its own below it, so that two runs' files are never mixed.
     """
 
     mode: ClassVar[str] = "upload"
@@ -103,7 +103,7 @@ class OutputDatasetConfig:
         path_glob: str | None = None,
         set_column_types: dict[str, Any] | None = None,
     ) -> Self:
-        """Make the output a tabular dataset of delimited text (header: as in ``Dataset.Tabular.from_delimited_files``)."""
+        """Make the output a tabular dataset of delimited text (see ``Dataset.Tabular.from_delimited_files``)."""
         return self._reading(
             "delimited",
             {
@@ -163,7 +163,7 @@ class OutputDatasetConfig:
         return other
 
     def as_input(self, name: str | None = None) -> DatasetConsumptionConfig:
-        """Return this output as an input of a later step (v1: a random name when *name* is left out; here by position)."""
+        """Return this output as an input of a later step; without *name* it is named by position (v1: at random)."""
         return DatasetConsumptionConfig(name, self, mode="direct")
 
     def serialize(self) -> dict[str, Any]:

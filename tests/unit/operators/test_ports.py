@@ -16,7 +16,7 @@ from stepwell.operators import CommandStepOperator, PythonScriptStepOperator
 
 
 def step(task_id: str = "s", **kwargs: Any) -> PythonScriptStepOperator:
-    return PythonScriptStepOperator(**{"task_id": task_id, "script_name": "s.py", **kwargs})
+    return PythonScriptStepOperator(**{"task_id": task_id, "script_name": "s.py", "source_directory": "src", **kwargs})
 
 
 def file(path: str = "a.csv") -> Any:
@@ -154,9 +154,9 @@ def test_an_output_has_one_producer() -> None:
 def test_a_mapped_step_is_built_with_the_same_ports() -> None:
     with DAG("d", schedule=None) as dag:
         data = file().as_named_input("data").as_download()
-        PythonScriptStepOperator.partial(task_id="m", script_name="s.py", inputs=[data]).expand(
-            arguments=[[data, "1"], [data, "2"]]
-        )
+        PythonScriptStepOperator.partial(
+            task_id="m", script_name="s.py", source_directory="code", inputs=[data]
+        ).expand(arguments=[[data, "1"], [data, "2"]])
     serialised = DagSerialization.to_dict(dag)["dag"]["tasks"][0]["__var"]
     assert "object at 0x" not in json.dumps(serialised)
     unmapped = dag.get_task("m").unmap({"arguments": [data, "2"], "inputs": [data]})  # type: ignore[attr-defined]

@@ -40,7 +40,7 @@ SIZES: dict[str, Any] = {
 
 
 def step(**kwargs: Any) -> PythonScriptStepOperator:
-    return PythonScriptStepOperator(**{"task_id": "s", "script_name": "s.py", **kwargs})
+    return PythonScriptStepOperator(**{"task_id": "s", "script_name": "s.py", "source_directory": "src", **kwargs})
 
 
 def spark(**kwargs: Any) -> SynapseSparkStepOperator:
@@ -63,8 +63,8 @@ def file(path: str = "a.csv") -> Any:
 
 
 def test_the_tasks_name_comes_from_name_or_script_when_it_has_no_id() -> None:
-    assert PythonScriptStepOperator(name="train", script_name="t.py").task_id == "train"
-    assert PythonScriptStepOperator(script_name="t.py").task_id == "t.py"
+    assert PythonScriptStepOperator(name="train", script_name="t.py", source_directory="src").task_id == "train"
+    assert PythonScriptStepOperator(script_name="t.py", source_directory=".").task_id == "t.py"
     assert SynapseSparkStepOperator(file="p.py", source_directory=".", compute_target="x", **SIZES).task_id == "p.py"
     both = step(name="v1 name")
     assert (both.task_id, both.step_name) == ("s", "v1 name")
@@ -117,6 +117,12 @@ def test_what_is_not_built_is_refused_by_name(parameter: str) -> None:
     with pytest.raises(UserErrorException, match=f"{parameter} is not built yet"):
         step(**{parameter: ["x"]})
     assert step(**{parameter: None}).task_id == "s"
+
+
+@pytest.mark.parametrize("missing", ["script_name", "source_directory"])
+def test_script_and_source_directory_of_a_python_step_are_required(missing: str) -> None:
+    with pytest.raises(UserErrorException, match=f"{missing}=None.* are both needed"):
+        step(**{missing: None})
 
 
 def test_an_unknown_parameter_is_refused_by_airflow() -> None:
