@@ -209,7 +209,7 @@ def test_a_retry_adopts_the_job_of_a_killed_process(airflow: Airflow, folder: Pa
     assert "went on" in log
 
 
-def test_the_titanic_pair(airflow: Airflow, ws: Workspace, payload_python: Path) -> None:
+def test_the_titanic_pair(airflow: Airflow, ws: Workspace) -> None:
     """Prepare on Spark, gate, train; then the scoring starts by itself, with exactly what was published."""
     run_id = airflow.trigger("titanic_pipeline")
     assert airflow.run_ended("titanic_pipeline", run_id, 600) == "success"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -194,10 +196,40 @@ def test_every_answer_forbids_scripts(client: TestClient, log_in: Headers, write
     )
 
 
+def test_what_a_script_logged_as_files_is_shown(get: Callable[..., Any], write_run: Write, tmp_path: Any) -> None:
+    png = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+    matrix = {"schema_type": "confusion_matrix", "data": {"class_labels": [EVIL, "b"], "matrix": [[124, 13], [26, 60]]}}
+    names = (
+        "matrix.json",
+        "plot.png",
+        "page.html",
+        "gone.png",
+        "large.png",
+        "../run.json",
+        "/etc/passwd",
+        "broken.json",
+    )
+    write_run(
+        RUN_ID,
+        {"outputs/matrix.json": json.dumps(matrix), "outputs/page.html": EVIL, "outputs/broken.json": "{"},
+        metrics={name: f"aml://artifactId/outputs/{name}" for name in names},
+    )
+    outputs = tmp_path / "workspace" / "runs" / RUN_ID / "outputs"
+    (outputs / "plot.png").write_bytes(png)
+    (outputs / "large.png").write_bytes(png + bytes(600_000))
+    answer = get(f"/default/runs/{RUN_ID}")
+    assert answer.status_code == 200
+    assert "<td>124</td>" in answer.text
+    assert answer.text.count("<img") == 1
+    assert f"data:image/png;base64,{base64.b64encode(png).decode()}" in answer.text
+    assert "aml://artifactId/outputs/large.png" in answer.text  # what cannot be shown keeps its address
+    assert "<script" not in answer.text
+
+
 def test_pages_load_nothing_from_anywhere(get: Callable[..., Any], write_run: Write) -> None:
     write_run(RUN_ID)
     page = get(f"/default/runs/{RUN_ID}").text
-    for loading in ("src=", "<link", "@import", "url(", "http://", "https://", "//cdn"):
+    for loading in ("src=", "srcset", "<link", "@import", "url(", "http://", "https://", "//cdn"):
         assert loading not in page
 
 

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from stepwell.errors import StepwellError, UserErrorException
 from stepwell.runtime.names import PORT, check_name
 from stepwell.tracking import history
-from stepwell.ui import pages
+from stepwell.ui import artifacts, pages
 from stepwell.ui.access import require
 from stepwell.ui.find import runs_of_dag_run, runs_of_task
 from stepwell.workspace import Workspace
@@ -90,7 +90,7 @@ Asked = Annotated[str, Query(max_length=1000)]
 
 def run_page(request: Request, workspace: WorkspaceDep, record: RecordDep) -> Response:
     """The record of a run, as a page."""
-    return HTMLResponse(pages.run_page(record, workspace.name, _root(request)))
+    return HTMLResponse(pages.run_page(record, artifacts.opened(workspace, record), workspace.name, _root(request)))
 
 
 def record_document(record: RecordDep) -> Response:
@@ -126,7 +126,10 @@ def task_page(
     found = runs_of_task(workspace, dag_id, dag_run_id, task_id, index)
     if not found:
         raise HTTPException(404, f"The task {task_id} is no step of Stepwell, or has not begun yet")
-    return HTMLResponse(pages.run_page(found[0], workspace.name, _root(request), earlier=found[1:], framed=True))
+    newest, *earlier = found
+    metrics = artifacts.opened(workspace, newest)
+    page = pages.run_page(newest, metrics, workspace.name, _root(request), earlier=earlier, framed=True)
+    return HTMLResponse(page)
 
 
 def dag_run_page(

@@ -23,11 +23,18 @@ PHASES = ("resolve", "snapshot", "environment", "submit", "run", "collect", "pub
 
 
 def run_page(
-    record: dict[str, Any], workspace: str, root: str, earlier: Sequence[dict[str, Any]] = (), framed: bool = False
+    record: dict[str, Any],
+    metrics: dict[str, Any],
+    workspace: str,
+    root: str,
+    *,
+    earlier: Sequence[dict[str, Any]] = (),
+    framed: bool = False,
 ) -> str:
     """Return the page of one run.
 
     :param record: the run's record.
+    :param metrics: its metrics, those that are files opened.
     :param root: the path below which the pages are.
     :param earlier: records of the same task instance's earlier runs.
     :param framed: the page stands inside Airflow's own: it needs no way back there.
@@ -41,7 +48,7 @@ def run_page(
         airflow=None if framed else _task_instance(record, root),
         refresh=REFRESH.get(record["status"]),
         phases=_phases(record.get("phases") or {}),
-        metrics=_metrics(record.get("metrics") or {}),
+        metrics=_metrics(metrics),
     )
 
 
@@ -89,7 +96,8 @@ def _templates() -> jinja2.Environment:
         figure=_figure,
         size=_size,
         number=_number,
-        part=lambda text: quote(str(text), safe=""),
+        part=_part,
+        figures=_figures,
     )
     return environment
 
@@ -110,10 +118,12 @@ def _task_instance(record: dict[str, Any], root: str) -> str:
 
 
 def _metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return the metrics by their form: ``values`` (one each), ``series`` (a curve each), ``tables`` (columns each)."""
-    found: dict[str, Any] = {"values": {}, "series": {}, "tables": {}}
+    """Return the metrics by their form: ``values``, ``series`` (a curve each), ``tables`` (of columns), ``images``."""
+    found: dict[str, Any] = {"values": {}, "series": {}, "tables": {}, "images": {}}
     for name, value in metrics.items():
-        if isinstance(value, dict) and value.get("schema_type") == "confusion_matrix":
+        if isinstance(value, dict) and str(value.get("image")).startswith("data:image/"):
+            found["images"][name] = value["image"]
+        elif isinstance(value, dict) and value.get("schema_type") == "confusion_matrix":
             found["tables"][name] = _confusion(value.get("data") or {})
         elif isinstance(value, dict):
             columns = {str(k): v if isinstance(v, list) else [v] for k, v in value.items()}
@@ -182,6 +192,12 @@ def _figure(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_figure(v) for v in value)
     return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics that are single figures; of a curve, its last one."""
+    last = {name: v[-1] if isinstance(v, list) and v else v for name, v in metrics.items()}
+    return {name: value for name, value in last.items() if _is_number(value)}
 
 
 def _number(value: int | None) -> str:

@@ -1,0 +1,60 @@
+"""Metrics that a script logged as files: v1 puts their address into the metric, the page shows what is in them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from stepwell.errors import StepwellError
+from stepwell.runtime.names import check_below
+
+if TYPE_CHECKING:
+    from stepwell.workspace import Workspace
+
+#: How v1 addresses a file of a run.
+ADDRESS = "aml://artifactId/"
+#: Larger files are left to be fetched, in bytes.
+LARGEST = 500_000
+_IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+
+def opened(ws: Workspace, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the run's metrics with the content of files in place of their addresses, where a page can show it.
+
+    An image becomes ``{"image": "data:…"}``; a confusion matrix becomes v1's JSON of it; all else stays as it is.
+    """
+    metrics = dict(record.get("metrics") or {})
+    for name, value in metrics.items():
+        if isinstance(value, str) and value.startswith(ADDRESS):
+            content = _content(_read(ws, f"runs/{record['run_id']}", value.removeprefix(ADDRESS)))
+            metrics[name] = value if content is None else content
+    return metrics
+
+
+def _read(ws: Workspace, folder: str, path: str) -> bytes:
+    """Return the file's content; nothing if it is not there, is too large, or is not the run's own."""
+    try:
+        below = check_below("artifact", path)
+        if not below.startswith("outputs/"):
+            return b""
+        with ws.store.open(f"{folder}/{below}") as file:
+            data = file.read(LARGEST + 1)
+    except (OSError, StepwellError):
+        return b""
+    return data if len(data) <= LARGEST else b""
+
+
+def _content(data: bytes) -> dict[str, Any] | None:
+    for begin, media_type in _IMAGES.items():
+        if data.startswith(begin):
+            return {"image": f"data:{media_type};base64,{base64.b64encode(data).decode()}"}
+    if data.startswith(b"{"):
+        try:
+            document = json.loads(data)
+        except ValueError:
+            return None
+        if document.get("schema_type") == "confusion_matrix":
+            return dict(document)
+    return None
