@@ -17,6 +17,7 @@ from stepwell.assets import SCRIPT_DATASETS, dataset_asset
 from stepwell.errors import GateFailedException, UserErrorException
 from stepwell.links import RunLink, ValidationReportLink
 from stepwell.operators import ports
+from stepwell.operators.runconfig import check_runconfig, longest
 from stepwell.step.spec import JobKey, StepSpec
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ class StepOperator(BaseOperator):
     :param outputs: outputs (``OutputFileDatasetConfig``, ``HDFSOutputDatasetConfig``). (templated)
     :param compute_target: a compute target or its name; default ``local``. (templated)
     :param environment: an ``Environment``, or the path of a conda or requirements file. (templated)
-    :param runconfig: a ``RunConfiguration``: its environment, target and variables, where the step says nothing itself.
+    :param runconfig: a ``RunConfiguration``: its environment, target and variables, where the step says nothing itself,
+        and its ``max_run_duration_seconds`` as ``execution_timeout``.
     :param environment_variables: more environment variables of the script. (templated)
     :param secrets: environment variable → id of the Airflow connection whose password it is. Never logged or stored.
-    :param allow_reuse: accepted; a step always runs for now.
+    :param allow_reuse: accepted, and without effect for now: a step always runs.
     :param version: a tag of the step's functionality, kept with the run.
     :param workspace: the ``Workspace`` or its name; default: the default workspace.
     """
@@ -88,6 +90,8 @@ class StepOperator(BaseOperator):
         for parameter, unused in NOT_BUILT.items():
             if kwargs.pop(parameter, unused) != unused:
                 raise UserErrorException(f"The parameter {parameter} is not built yet", hint="Leave it out")
+        check_runconfig(runconfig, self.step_kind)
+        kwargs.setdefault("execution_timeout", longest(runconfig))
         super().__init__(task_id=task_id or name or script_name, **kwargs)  # type: ignore[arg-type]
         self.step_name = name or self.task_id
         self.workspace = workspace if isinstance(workspace, str | None) else workspace.name

@@ -29,7 +29,10 @@ class PythonScriptStepOperator(StepOperator):
         )
     """
 
-    def __init__(self, *, script_name: str, source_directory: str | None = None, **kwargs: Any) -> None:
-        if not script_name:
-            raise UserErrorException("PythonScriptStepOperator needs script_name")
-        super().__init__(script_name=script_name, source_directory=source_directory or ".", **kwargs)
+    def __init__(self, *, script_name: str, source_directory: str, **kwargs: Any) -> None:
+        if not script_name or not source_directory:
+            raise UserErrorException(
+                f"script_name={script_name!r} and source_directory={source_directory!r} are both needed",
+                hint="A folder of the step's own makes small snapshots (v1 took the current directory)",
+            )
+        super().__init__(script_name=script_name, source_directory=source_directory, **kwargs)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepwell.compute.contract import Entry, EnvironmentRef, Layout, Target
-from stepwell.errors import GateFailedException, UserErrorException
+from stepwell.errors import UserErrorException
+from stepwell.quality import gates
 from stepwell.runtime.protocol import FORMAT
 from stepwell.workspace.connections import get_connection
 
@@ -52,7 +51,7 @@ def document(
     command = spec.fill(spec.command, values_in, values_out)
     entry = Entry(spec.kind, spec.script, tuple(arguments), tuple(command), spec.spark)  # type: ignore[arg-type]
     variables = {**environment.variables, **_variables(plan)}
-    gates = gates_of(plan, target.engine)
+    judged = gates_of(plan, target.engine)
     phases = target.phases(entry, environment, layout, variables=variables, gates_in=gates_in)
     return {
         "format": FORMAT,
@@ -76,7 +75,7 @@ def document(
         "inputs": {i.name: i.port() for i in plan.inputs},
         "outputs": {o.name: {"mode": o.mode, "value": o.value} for o in plan.outputs},
         "datasets": {i.version.id: i.dataset() for i in plan.inputs},
-        "gates": gates,
+        "gates": judged,
         "lease_seconds": 24 * 3600,
         "last_lines": 20,
     }
@@ -118,20 +117,20 @@ def gates_of(plan: Blueprint, engine: str) -> list[dict[str, Any]]:
 
     :raises UserErrorException: a suite that is missing or no suite.
     """
-    gates = []
+    found = []
     for output in plan.outputs:
         if output.item["gate"]:
             read = dict(output.item["read"] or {"format": "auto", "options": {}})
-            gates.append(
-                _gate(
+            found.append(
+                gates.request(
                     output.name, output.item["gate"], engine, location=output.value, read=read, plan=output.item["plan"]
                 )
             )
     for resolved in plan.inputs:
         if resolved.name in plan.spec.validations:
             definition = resolved.version.definition
-            gates.append(
-                _gate(
+            found.append(
+                gates.request(
                     resolved.name,
                     plan.spec.validations[resolved.name],
                     engine,
@@ -141,43 +140,7 @@ def gates_of(plan: Blueprint, engine: str) -> list[dict[str, Any]]:
                     plan=definition["plan"],
                 )
             )
-    return gates
-
-
-def _gate(
-    name: str, gate: Mapping[str, Any], engine: str, *, files: list[str] | None = None, **where: Any
-) -> dict[str, Any]:
-    suite = suite_of(gate["suite"])
-    return {
-        "name": name,
-        "files": files,
-        **where,
-        "suite": suite,
-        "suite_name": gate.get("suite_name") or suite.get("name") or name,
-        "samples": gate["samples"],
-        "engine": engine,
-    }
-
-
-def suite_of(suite: Any) -> dict[str, Any]:
-    """Return the suite that *suite* is, or whose path it is.
-
-    :raises UserErrorException: no such file, no JSON, no suite.
-    """
-    where = "The suite"
-    if isinstance(suite, str):
-        where = f"The suite {suite}"
-        try:
-            suite = json.loads(Path(suite).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise UserErrorException(f"{where} does not exist", hint=f"It is looked for from {Path.cwd()}") from error
-        except (OSError, ValueError) as error:
-            raise UserErrorException(f"{where} cannot be read: {error}") from error
-    if not isinstance(suite, dict) or not isinstance(suite.get("expectations"), list) or not suite["expectations"]:
-        raise UserErrorException(
-            f"{where} holds no list 'expectations'", hint="Give a Great Expectations suite as JSON"
-        )
-    return suite
+    return found
 
 
 def _variables(plan: Blueprint) -> dict[str, str]:
@@ -216,31 +179,3 @@ def _store_variables(plan: Blueprint) -> dict[str, str]:
                     hint="Let the step read the other one by download, or give both the same user",
                 )
     return found
-
-
-def verdict_of(directory: Path, name: str) -> dict[str, Any]:
-    """Return the result of the gate *name* from a collected job.
-
-    :raises GateFailedException: there is none, or it is damaged: silence is failure.
-    """
-    try:
-        result = json.loads((directory / "gates" / f"{name}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise GateFailedException(f"The gate of {name!r} has left no verdict: {error}") from error
-    if not isinstance(result, dict) or result.get("verdict") not in ("passed", "warned", "failed", "errored"):
-        raise GateFailedException(f"The gate of {name!r} has left no verdict")
-    return result
-
-
-def brief(verdict: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the run's record keeps of a gate's result."""
-    return {k: verdict.get(k) for k in ("verdict", "suite", "rows", "statistics", "seconds", "engine")}
-
-
-def sentence(verdict: Mapping[str, Any]) -> str:
-    """Return a gate's result in words."""
-    counts = verdict.get("statistics") or {}
-    words = f"{verdict['verdict']}, {counts.get('passed', 0)} of {counts.get('evaluated', 0)} expectations passed"
-    bad = [e for e in verdict.get("expectations") or [] if e.get("outcome") not in ("passed", None)]
-    named = [f"{e['type']}({e.get('kwargs', {}).get('column', '')}) {e['outcome']}" for e in bad[:5]]
-    return words + (": " + ", ".join(named) if named else "")

@@ -21,6 +21,7 @@ from stepwell.compute.resolve import target_for
 from stepwell.environment import gates_specification, merge, spark_packages
 from stepwell.environment.uv import stop_builds
 from stepwell.errors import ActivityFailedException, GateFailedException, UserErrorException
+from stepwell.quality import gates
 from stepwell.step import job, publish, state
 from stepwell.step.record import RunRecord
 from stepwell.step.relay import Relay
@@ -84,7 +85,6 @@ class Life:
         :raises ActivityFailedException: it ran, and failed.
         :raises GateFailedException: it ran, and its data did not pass.
         """
-        self.target: Target = target_for(self.ws, self.spec.compute_target)
         self._begin()
         with self._failing_cleanly():
             self._plan()
@@ -131,10 +131,11 @@ class Life:
         self.state = state.begin(self.ws, self.key)
         self.record = RunRecord(self.ws, self.state.run_id)
         self.record.open(self.spec, self.key, self.try_number)
-        self.log.info("Run %s on %s (%s)", self.state.run_id, self.spec.compute_target, self.target.kind)
+        self.log.info("Run %s on %s", self.state.run_id, self.spec.compute_target)
 
     def _plan(self) -> None:
         """Look whether the step can run there at all, plan its outputs, and take over what is under way."""
+        self.target: Target = target_for(self.ws, self.spec.compute_target)
         if self.spec.kind not in self.target.runs:
             raise UserErrorException(
                 f"The compute target {self.target.name!r} ({self.target.kind}) does not run {self.spec.kind} steps",
@@ -279,29 +280,21 @@ class Life:
 
     def _judge(self, outcome: Outcome) -> dict[str, dict[str, Any]]:
         """Read the gates' verdicts and stop here if one is fatal. A verdict that is missing is fatal."""
-        gates = {n: o["gate"] for n, o in self.spec.outputs.items() if o["gate"]} | dict(self.spec.validations)
-        verdicts = {}
-        for name in gates:
-            verdicts[name] = job.verdict_of(outcome.directory, name)
-        self.record.note(verdicts={name: job.brief(v) for name, v in verdicts.items()})
-        bad = {
-            n: v
-            for n, v in verdicts.items()
-            if v["verdict"] in ("failed", "errored") and gates[n]["on_failure"] != "warn"
-        }
+        asked = {n: o["gate"] for n, o in self.spec.outputs.items() if o["gate"]} | dict(self.spec.validations)
+        verdicts = {name: gates.verdict_of(outcome.directory, name) for name in asked}
+        self.record.note(verdicts={name: gates.brief(v) for name, v in verdicts.items()})
         for name, verdict in verdicts.items():
-            self.log.info("Gate %s: %s", name, job.sentence(verdict))
-            if name not in bad and verdict["verdict"] in ("failed", "errored"):
-                verdict["verdict"] = "warned"
+            self.log.info("Gate %s: %s", name, gates.sentence(verdict))
+        bad = {n: v for n, v in verdicts.items() if gates.fatal(v, asked[n]["on_failure"])}
         if bad:
-            self._quarantined = frozenset(n for n in bad if gates[n]["on_failure"] == "quarantine")
+            self._quarantined = frozenset(n for n in bad if asked[n]["on_failure"] == "quarantine")
             if self._quarantined:
                 publish.upload([o for o in self.outputs if o.name in self._quarantined], outcome.uploads, self.log)
             raise GateFailedException(
-                "; ".join(f"{name} did not pass its expectations: {job.sentence(v)}" for name, v in bad.items()),
-                hint=f"The report is {self._place('gates')}",
+                "; ".join(f"{name} did not pass its expectations: {gates.sentence(v)}" for name, v in bad.items()),
+                hint=f"Read the report: {', '.join(self._place(f'gates/{name}.html') for name in bad)}",
             )
-        return verdicts
+        return {n: {**v, "verdict": "warned"} if v["verdict"] == "failed" else v for n, v in verdicts.items()}
 
     def _publish(self, outcome: Outcome, verdicts: Mapping[str, Mapping[str, Any]]) -> StepResult:
         """Publish the outputs and register what is to be registered."""
