@@ -2,7 +2,8 @@
 
     airflow dags test titanic_pipeline
 
-Steps pass *dataset references* by XCom; publishing ``registered_dataset`` and ``titanic_model`` starts ``titanic_scoring``.
+Steps pass *dataset references* by XCom; publishing ``registered_dataset`` and ``titanic_model`` starts
+``titanic_scoring``.
 """
 
 from __future__ import annotations

@@ -8,8 +8,13 @@ from airflow.sdk import Asset, AssetAlias
 
 from stepwell.runtime.names import check_name
 
-#: Datasets that a script registers itself are not known when the DAG is parsed; their events are sent through this alias.
-SCRIPT_DATASETS = AssetAlias("stepwell_script_datasets", group="stepwell")
+
+def script_datasets(dag_id: str) -> AssetAlias:
+    """Return the alias for datasets that scripts of the DAG *dag_id* register themselves.
+
+    They are not known when the DAG is parsed; schedule on this to start when any of them has a new version.
+    """
+    return AssetAlias(f"stepwell_script_datasets.{dag_id}", group="stepwell")
 
 
 def dataset_asset(dataset: Any, workspace: Any = None) -> Asset:

@@ -1,4 +1,6 @@
-"""``airflow stepwell runs list|show|summary``; also ``python -m stepwell.cli``, which needs no Airflow and starts at once."""
+"""``airflow stepwell runs list|show|summary``; also ``python -m stepwell.cli``, which needs no Airflow and starts at
+once.
+"""
 
 from __future__ import annotations
 

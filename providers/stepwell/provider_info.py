@@ -31,8 +31,8 @@ def get_provider_info() -> dict[str, Any]:
                 "description": "Settings of Stepwell.",
                 "options": {
                     "instance": {
-                        "description": "Names this Airflow installation: part of each job's key, the same on all workers. "
-                        "Default: host name and AIRFLOW_HOME, which is right for one machine.",
+                        "description": "The name of this Airflow installation, the same on all its workers; "
+                        "part of each job's key. Default: host name and AIRFLOW_HOME, which is right for one machine.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "production",

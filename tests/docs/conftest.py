@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.support.scratch import scratch as scratch
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -17,12 +18,6 @@ def airflow_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
-
-
-@pytest.fixture(scope="session")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder of this machine's targets for all pages: an environment is built once."""
-    return tmp_path_factory.mktemp("scratch")
 
 
 @pytest.fixture

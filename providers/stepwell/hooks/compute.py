@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class ComputeTargetHook(BaseHook):
     """A compute target.
 
-    :param compute_conn_id: a connection whose extras name the target and its workspace; or leave it out and give the names.
+    :param compute_conn_id: a connection whose extras name the target and its workspace; or leave it out and give the
+        names.
     :param target: the target's name.
     :param workspace: name of the workspace.
     """

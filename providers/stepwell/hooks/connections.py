@@ -6,9 +6,9 @@ from stepwell.workspace.connections import ConnectionInfo, EnvironmentConnection
 
 
 class AirflowConnections:
-    """Find connections where Airflow finds them: secrets backends, environment, metadata database.
+    """Find connections where Airflow finds them: environment, secrets backends, metadata database.
 
-    In a DAG file that is being parsed, only those of the environment are looked at: parsing asks no database.
+    Nothing that Stepwell offers to DAG files asks for a connection while the file is parsed.
     """
 
     def get(self, conn_id: str) -> ConnectionInfo | None:

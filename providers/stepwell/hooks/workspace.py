@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class WorkspaceHook(BaseHook):
     """A workspace: its datasets, by name and version, and the references that tasks pass on.
 
-    :param stepwell_conn_id: the workspace's connection, ``stepwell_<name>``. It need not exist: then the workspace is where
-        ``STEPWELL_ROOT`` says, or in ``./.stepwell``.
+    :param stepwell_conn_id: the workspace's connection, ``stepwell_<name>``. It need not exist: then the workspace is
+        where ``STEPWELL_ROOT`` says, or in ``./.stepwell``.
     """
 
     conn_name_attr = "stepwell_conn_id"

@@ -1,4 +1,5 @@
-"""What all steps share as Airflow tasks: v1's parameters, templates, edges, assets, XCom, and a cancel that reaches the job.
+"""What all steps share as Airflow tasks: v1's parameters, templates, edges, assets, XCom, and a cancel that reaches the
+job.
 
 What a step *does* is told in ``stepwell.step.life``; nothing here knows how a compute target works.
 """
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from stepwell.assets import SCRIPT_DATASETS, dataset_asset
+from stepwell.assets import dataset_asset, script_datasets
 from stepwell.errors import GateFailedException, UserErrorException
 from stepwell.links import RunLink, ValidationReportLink
 from stepwell.operators import ports
@@ -37,7 +38,8 @@ class StepOperator(BaseOperator):
     :param name: the step's name (v1); default ``task_id``. With *name* alone the task is called so.
     :param source_directory: the folder that is taken along; the script runs in a copy of it. (templated)
     :param arguments: strings, numbers, inputs and outputs; the latter two become ids, paths or URLs. (templated)
-    :param inputs: inputs (``dataset.as_named_input(…)``, ``output.as_input(…)``) or references of other tasks. (templated)
+    :param inputs: inputs (``dataset.as_named_input(…)``, ``output.as_input(…)``) or references of other tasks.
+        (templated)
     :param outputs: outputs (``OutputFileDatasetConfig``, ``HDFSOutputDatasetConfig``). (templated)
     :param compute_target: a compute target or its name; default ``local``. (templated)
     :param environment: an ``Environment``, or the path of a conda or requirements file. (templated)
@@ -123,7 +125,7 @@ class StepOperator(BaseOperator):
         for item in self.outputs.values():
             if item["registration"]:
                 self.outlets = [*self.outlets, dataset_asset(item["registration"]["name"], self.workspace)]
-        self.outlets = [*self.outlets, SCRIPT_DATASETS]
+        self.outlets = [*self.outlets, script_datasets(self.dag_id)]
 
     def specification(self, context: Context) -> StepSpec:
         """Return the step as plain, rendered data."""
@@ -167,9 +169,16 @@ class StepOperator(BaseOperator):
         except (GateFailedException, UserErrorException) as error:
             raise AirflowFailException(str(error)) from error  # no retry would help
         finally:
-            ti.xcom_push(key="stepwell_run", value=self._life.summary())
+            self._tell(ti, self._life.summary())
         self._announce(context, result)
         return dict(result.references)
+
+    def _tell(self, ti: Any, summary: dict[str, Any]) -> None:
+        """Push the run's summary; if even that fails, the step's own error is the one to report."""
+        try:
+            ti.xcom_push(key="stepwell_run", value=summary)
+        except Exception as error:
+            log.warning("The summary of the run could not be pushed to XCom: %s", error)
 
     def _announce(self, context: Context, result: StepResult) -> None:
         """Push each reference under its output's name, and emit the event of each registered version."""
@@ -178,7 +187,7 @@ class StepOperator(BaseOperator):
             if reference["dataset"]:
                 context["outlet_events"][dataset_asset(reference["dataset"], self.workspace)].extra = reference
         for reference in result.registered_by_script:
-            context["outlet_events"][SCRIPT_DATASETS].add(
+            context["outlet_events"][script_datasets(self.dag_id)].add(
                 dataset_asset(reference["dataset"], self.workspace), extra=reference
             )
 

@@ -14,8 +14,8 @@ from stepwell.operators.base import StepOperator
 class CommandStepOperator(StepOperator):
     """Run a command on a compute target (v1's ``CommandStep``), without a shell.
 
-    :param command: the program and its arguments: a list of strings, inputs and outputs, or one string, which is split as
-        a shell would split it but never given to a shell. Use ``["sh", "-c", "…"]`` if you want one. (templated)
+    :param command: the program and its arguments: a list of strings, inputs and outputs, or one string, which is split
+        as a shell would split it but never given to a shell. Use ``["sh", "-c", "…"]`` if you want one. (templated)
 
     All other parameters: see :class:`~stepwell.operators.base.StepOperator`.
     """

@@ -1,4 +1,5 @@
-"""From v1's objects in ``inputs``, ``outputs`` and ``arguments`` to plain data, drawing the edges between steps on the way.
+"""From v1's objects in ``inputs``, ``outputs`` and ``arguments`` to plain data, drawing the edges between steps on the
+way.
 
 The plain data is what Airflow templates, shows in *Rendered Templates* and serialises: the same at each parse.
 """
@@ -45,7 +46,8 @@ def plain_inputs(inputs: Any, operator: BaseOperator) -> dict[str, dict[str, Any
 
 
 def plain_outputs(outputs: Any, operator: BaseOperator) -> dict[str, dict[str, Any]]:
-    """Return ``{name: {"mode", "destination", "registration", "read", "plan", "gate"}}`` and bind the outputs to *operator*.
+    """Return ``{name: {"mode", "destination", "registration", "read", "plan", "gate"}}`` and bind the outputs to
+    *operator*.
 
     :raises UserErrorException: not an output, two outputs of one name, or an output that another step writes already.
     """

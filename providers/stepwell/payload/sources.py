@@ -43,7 +43,9 @@ def spark_path(uri: str) -> str:
 
 
 def path_of(uri: str) -> str:
-    """Return the path part of *uri*, starting with a slash. It is taken as it stands, as Hadoop does: nothing is escaped."""
+    """Return the path part of *uri*, starting with a slash. It is taken as it stands, as Hadoop does: nothing is
+    escaped.
+    """
     if "://" in uri:
         return "/" + uri.partition("://")[2].partition("/")[2]
     return os.path.abspath(uri)

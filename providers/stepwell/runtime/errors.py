@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Optional
+from typing import Iterable
 
 
 class StepwellError(Exception):
@@ -13,7 +13,7 @@ class StepwellError(Exception):
     :param hint: what to do next.
     """
 
-    def __init__(self, what: str, *, allowed: Optional[Iterable[object]] = None, hint: Optional[str] = None) -> None:
+    def __init__(self, what: str, *, allowed: Iterable[object] | None = None, hint: str | None = None) -> None:
         self.what = what
         self.allowed = None if allowed is None else [str(a) for a in allowed]
         self.hint = hint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from typing import Iterable, List
+from typing import Iterable
 
 from stepwell.runtime.errors import UserErrorException
 
@@ -51,7 +51,7 @@ def check_below(kind: str, path: str) -> str:
     return normal
 
 
-def nearest(name: str, known: Iterable[str]) -> List[str]:
+def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Return the *known* names that look most like *name*, best first, at most five; all of them if none is alike."""
     known = sorted(known)
     return difflib.get_close_matches(name, known, n=5, cutoff=0.5) or known[:20]

@@ -283,8 +283,6 @@ class Life:
         asked = {n: o["gate"] for n, o in self.spec.outputs.items() if o["gate"]} | dict(self.spec.validations)
         verdicts = {name: gates.verdict_of(outcome.directory, name) for name in asked}
         self.record.note(verdicts={name: gates.brief(v) for name, v in verdicts.items()})
-        for name, verdict in verdicts.items():
-            self.log.info("Gate %s: %s", name, gates.sentence(verdict))
         bad = {n: v for n, v in verdicts.items() if gates.fatal(v, asked[n]["on_failure"])}
         if bad:
             self._quarantined = frozenset(n for n in bad if asked[n]["on_failure"] == "quarantine")

@@ -71,6 +71,7 @@ class RunRecord:
                 "started": time.time(),
                 "ended": None,
                 "seconds": None,
+                "phase": None,
                 "phases": {},
                 "inputs": {},
                 "outputs": {},
@@ -108,11 +109,12 @@ class RunRecord:
     def close(self, status: str, error: str | None = None) -> None:
         """Write the end of the run."""
         now = time.time()
-        self.note(status=status, error=error, ended=now, seconds=round(now - self.facts["started"], 3))
+        self.note(status=status, phase=None, error=error, ended=now, seconds=round(now - self.facts["started"], 3))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time a phase, in seconds of wall clock; a phase that is gone through twice adds up."""
+        """Say that a phase has begun, and time it in seconds of wall clock; one that is gone through twice adds up."""
+        self.note(phase=name)
         began = time.monotonic()
         try:
             yield
