@@ -76,7 +76,7 @@ def test_the_namenode_goes_and_comes_back(mortal_hdfs: HdfsCluster, tmp_path: Pa
 
 
 def test_the_datanode_goes_while_a_file_is_written(mortal_hdfs: HdfsCluster, tmp_path: Path) -> None:
-    backend = HdfsBackend("/x", mortal_hdfs.rpc, mortal_hdfs.webhdfs)
+    backend = HdfsBackend(f"/{tmp_path.name}", mortal_hdfs.rpc, mortal_hdfs.webhdfs)
     (tmp_path / "f").write_bytes(b"1" * 1000)
     mortal_hdfs.stop_daemon("datanode")
     with pytest.raises(DatastoreError):
