@@ -216,3 +216,86 @@ def test_a_name_that_is_not_there_says_so_and_the_rest_of_python_is_not_disturbe
     with pytest.raises((AttributeError, pickle.PicklingError)):
         pickle.dumps(local)  # looks for the name in every module of sys.modules
     assert "azureml" in sys.modules
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Run.get(None, 'x')", "Run.list(None)", "run.download_files()", "run.get_all_logs()", "run.get_portal_url()",
+        "run.register_model('m')", "run.experiment.submit(1)", "run.experiment.start_logging()",
+        "run.experiment.workspace.compute_targets", "Workspace.create('x')", "Datastore.register_hdfs()",
+        "Dataset.Tabular.from_sql_query('')", "Dataset.File.upload_directory('')", "table.partition_by(['x'])",
+        "table.with_timestamp_columns('t')", "table.time_before(1)", "table.add_tags({})", "table.to_parquet_files()",
+        "table.to_csv_files()", "table.as_mount()", "table.data_changed_time", "files.filter(1)",
+    ],
+)  # fmt: skip
+def test_what_is_not_built_says_so_and_hasattr_is_false(in_job: Job, text: str) -> None:
+    from azureml.core import Dataset, Datastore, Run, Workspace
+    from azureml.exceptions import NotBuiltError
+
+    names = {"Dataset": Dataset, "Datastore": Datastore, "Run": Run, "Workspace": Workspace, "run": Run.get_context()}
+    names["table"], names["files"] = (Dataset.get_by_id(None, i) for i in (in_job.id, in_job.file_id))
+    with pytest.raises(NotBuiltError, match=r"is not built yet inside a step\. "):
+        eval(text, names)
+    owner, _, name = text.partition("(")[0].rpartition(".")
+    assert not hasattr(eval(owner, names), name)
+
+
+def test_the_table_names_nothing_that_is_built(in_job: Job) -> None:
+    from azureml import _not_built
+    from azureml.core import Dataset, Datastore, Experiment, Keyvault, Workspace
+    from azureml.core.run import Run, _OfflineRun
+    from azureml.data._dataset import AbstractDataset, FileDataset, TabularDataset
+    from azureml.data.dataset_factory import FileDatasetFactory, TabularDatasetFactory
+
+    classes = (
+        Dataset, Datastore, Experiment, Keyvault, Workspace, Run, _OfflineRun, AbstractDataset, FileDataset,
+        TabularDataset, FileDatasetFactory, TabularDatasetFactory,
+    )  # fmt: skip
+    assert {c.__name__ for c in classes} == set(_not_built.TABLE)
+    for cls in classes:
+        source = importlib.import_module(cls.__module__).__file__ or ""
+        text = Path(source).read_text(encoding="utf-8")
+        written = text.partition(f"class {cls.__name__}")[2].partition("\nclass ")[0]
+            Path(source).read_text(encoding="utf-8").partition(f"class {cls.__name__}")[2].partition("\nclass ")[0]
+        )
+        for names, _ in _not_built.TABLE[cls.__name__]:
+            assert not [n for n in names.split() if f"    def {n}(" in written]
+            assert not [n for n in names.split() if hasattr(cls, n)]
+
+
+def test_the_targets_and_the_datastores_names_come_from_the_job(in_job: Job) -> None:
+    in_job.document["step"]["compute_target"] = "cpu"
+    in_job.document["workspace"]["default_datastore"] = "lake"
+    in_job.write()
+    from azureml.core import Run, Workspace
+
+    import stepwell.payload.context as context
+
+    context._current = None
+    run = Run.get_context()
+    assert run.get_details()["target"] == run.parent.get_details()["target"] == "cpu"
+    assert Workspace.from_config().get_default_datastore().name == "lake"
+    assert run.experiment.workspace.get_default_datastore().name == "lake"
+
+
+def test_an_offline_run_has_what_scripts_call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("STEPWELL_JOB_DIR", raising=False)
+    from azureml.core.run import Run
+
+    run = Run.get_context()
+    run.set_tags({"a": 1, "b": 2})
+    run.remove_tags(["a"])
+    assert run.get_tags() == {"b": 2}
+    children = run.create_children(tag_key="k", tag_values=[1, 2])
+    assert list(run.get_children()) == children[::-1]
+    assert [c.get_tags() for c in children] == [{"k": 1}, {"k": 2}]
+    assert (run.type, run.get_file_names(), run.description) == ("azureml.scriptrun", [], None)
+    run.register_model("titanic", model_path="outputs/m.pkl")
+    assert "Attempted to register model titanic: outputs/m.pkl" in capsys.readouterr().out
+    with pytest.raises(UserErrorException, match="either count"):
+        run.create_children()
+    with pytest.raises(UserErrorException, match=r"run\.get_portal_url is not built"):
+        run.get_portal_url()

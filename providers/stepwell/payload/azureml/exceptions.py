@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from stepwell.runtime.errors import StepwellError, UserErrorException
 
+from ._not_built import NotBuiltError
+
 
 class AzureMLException(StepwellError):
     """v1's base class, for what has no better name."""
@@ -25,6 +27,7 @@ __all__ = [
     "AzureMLException",
     "InvalidColumnData",
     "InvalidColumnLength",
+    "NotBuiltError",
     "RunEnvironmentException",
     "UserErrorException",
 ]

@@ -7,13 +7,16 @@ import uuid
 from typing import Any, Iterable, Mapping
 
 from stepwell.payload import metrics
+from stepwell.runtime.errors import UserErrorException
 
+from .._not_built import says_what_is_not_built
 from ._logging import MetricMethods
 from .experiment import Experiment
 from .keyvault import Keyvault
 from .workspace import Workspace
 
 
+@says_what_is_not_built("run")
 class _OfflineRun(MetricMethods):
     """The run of a script that is run by hand: everything is printed, nothing kept beyond this process."""
 
@@ -25,6 +28,9 @@ class _OfflineRun(MetricMethods):
         self.output_datasets: dict[str, Any] = {}
         self.status = "Running"
         self.number = 0
+        self.type = "azureml.scriptrun"
+        self.description: str | None = None
+        self._children: list[_OfflineRun] = []
         self.name = self.display_name = self.id
 
     @property
@@ -34,7 +40,33 @@ class _OfflineRun(MetricMethods):
 
     def child_run(self, name: str | None = None, **_: Any) -> _OfflineRun:
         """Return a child that prints as well."""
-        return _OfflineRun(f"{self.id}.{name or uuid.uuid4()}", parent=self)
+        child = _OfflineRun(f"{self.id}.{name or uuid.uuid4()}", parent=self)
+        self._children.append(child)
+        return child
+
+    def create_children(
+        self, count: int | None = None, tag_key: str | None = None, tag_values: Iterable[Any] | None = None
+    ) -> list[_OfflineRun]:
+        """Return several children that print as well: *count* of them, or one for each of *tag_values*.
+
+        :raises UserErrorException: not exactly one of the two is given.
+        """
+        values = list(tag_values or ())
+        if (count is None) == (tag_key is None or tag_values is None):
+            raise UserErrorException("create_children needs either count, or tag_key and tag_values")
+        if count is not None:
+            return [self.child_run() for _ in range(count)]
+        children = [self.child_run() for _ in values]
+        for child, value in zip(children, values):
+            child.tag(str(tag_key), value)
+        return children
+
+    def get_children(self, recursive: bool = False, **_: Any) -> Iterable[_OfflineRun]:
+        """Yield the children, the newest first."""
+        for child in reversed(self._children):
+            yield child
+            if recursive:
+                yield from child.get_children(recursive=True)
 
     def get_metrics(self, name: str | None = None, **_: Any) -> dict[str, Any]:
         """Return what was logged in this process."""
@@ -48,6 +80,12 @@ class _OfflineRun(MetricMethods):
         """Print and note tags."""
         for key, value in tags.items():
             self.tag(key, value)
+
+    def remove_tags(self, tags: Iterable[str]) -> None:
+        """Print and forget tags."""
+        for key in [tags] if isinstance(tags, str) else list(tags):
+            print(f"Attempted to remove tag {key}")
+            self._noted.append({"kind": "tag", "t": time.time(), "key": key, "value": None, "removed": True})
 
     def get_tags(self) -> dict[str, Any]:
         """Return the tags noted."""
@@ -78,6 +116,14 @@ class _OfflineRun(MetricMethods):
     def upload_folder(self, name: str, path: str, **_: Any) -> None:
         """Print what would be uploaded."""
         print(f"Attempted to upload folder {name}: {path}")
+
+    def get_file_names(self) -> list[str]:
+        """Return nothing: an offline run keeps no files."""
+        return []
+
+    def register_model(self, model_name: str, model_path: str | None = None, **_: Any) -> None:
+        """Print what would be registered."""
+        print(f"Attempted to register model {model_name}: {model_path or model_name}")
 
     def get_secret(self, name: str) -> str:
         """Return a secret from the environment."""

@@ -8,6 +8,7 @@ from stepwell.payload.context import JobContext, current
 from stepwell.runtime.errors import UserErrorException
 from stepwell.runtime.names import nearest
 
+from .._not_built import says_what_is_not_built
 from ..data._dataset import FileDataset, TabularDataset
 from ..data.dataset_factory import FileDatasetFactory, TabularDatasetFactory
 
@@ -37,6 +38,7 @@ def _job() -> JobContext:
     return job
 
 
+@says_what_is_not_built("Dataset")
 class Dataset:
     """v1's entry point to datasets."""
 

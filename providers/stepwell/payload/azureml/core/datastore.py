@@ -10,7 +10,10 @@ from typing import Any
 from stepwell.runtime.errors import UserErrorException
 from stepwell.runtime.names import check_name
 
+from .._not_built import says_what_is_not_built
 
+
+@says_what_is_not_built("Datastore")
 class Datastore:
     """The datastore *name*, to be used as in ``(datastore, "path/in/it")``."""
 

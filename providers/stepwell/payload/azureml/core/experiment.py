@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._not_built import says_what_is_not_built
 
+
+@says_what_is_not_built("experiment")
 class Experiment:
     """A name under a workspace.
 

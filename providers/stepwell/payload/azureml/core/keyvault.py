@@ -9,6 +9,8 @@ from typing import Iterable
 from stepwell.payload.context import current
 from stepwell.runtime.errors import UserErrorException
 
+from .._not_built import says_what_is_not_built
+
 
 def find_secret(name: str) -> str | None:
     """Return the secret *name* from the environment, also in the form that a variable can have (``A_B``)."""
@@ -19,6 +21,7 @@ def find_secret(name: str) -> str | None:
     return None
 
 
+@says_what_is_not_built("keyvault")
 class Keyvault:
     """The secrets of the step."""
 

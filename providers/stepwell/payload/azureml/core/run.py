@@ -11,6 +11,7 @@ from stepwell.payload.context import JobContext, current
 from stepwell.runtime.errors import UserErrorException
 
 from .._missing import module_getattr as _module_getattr
+from .._not_built import says_what_is_not_built
 from ..exceptions import RunEnvironmentException
 from ._artifacts import Artifacts
 from ._logging import MetricMethods
@@ -22,6 +23,7 @@ from .workspace import Workspace
 __getattr__ = _module_getattr(__name__, "core.run")
 
 
+@says_what_is_not_built("run")
 class Run(Artifacts, MetricMethods):  # in this order: Artifacts provides what MetricMethods needs
     """A run: the step, its parent (the DAG run), or a child that the script made.
 
@@ -52,6 +54,7 @@ class Run(Artifacts, MetricMethods):  # in this order: Artifacts provides what M
         self._status = "Running"
         self.experiment = experiment
         self.id = run_id
+        self.description: str | None = None
         self.display_name = name or (str(job.step.get("name") or run_id) if scope == "run" else run_id)
 
     @classmethod
@@ -307,22 +310,6 @@ class Run(Artifacts, MetricMethods):  # in this order: Artifacts provides what M
 
     def __repr__(self) -> str:
         return f"Run(Experiment: {self.experiment.name}, Id: {self.id}, Type: {self.type}, Status: {self._status})"
-
-    def __getattr__(self, name: str) -> Any:
-        if name in (
-            "register_model",
-            "submit_child",
-            "take_snapshot",
-            "restore_snapshot",
-            "wait_for_completion",
-            "log_mlflow",
-        ):
-            raise UserErrorException(
-                f"run.{name}() is not built yet inside a step",
-                hint="Declare outputs and models on the operator:"
-                " OutputFileDatasetConfig(...).register_on_complete(name)",
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 class _SubmittedRun(Run):

@@ -8,10 +8,12 @@ from typing import Any
 from stepwell.payload.context import current
 from stepwell.runtime.errors import UserErrorException
 
+from .._not_built import says_what_is_not_built
 from .datastore import Datastore
 from .keyvault import Keyvault
 
 
+@says_what_is_not_built("workspace")
 class Workspace:
     """The workspace of the job; by hand, outside a step, a name and nothing behind it."""
 
@@ -88,20 +90,3 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace.create(name={self.name!r})"
-
-    def __getattr__(self, name: str) -> Any:
-        if name in (
-            "compute_targets",
-            "environments",
-            "experiments",
-            "linked_services",
-            "models",
-            "webservices",
-            "images",
-        ):
-            raise UserErrorException(
-                f"workspace.{name} is not available inside a step",
-                allowed=["datasets", "datastores", "get_default_datastore()", "get_default_keyvault()"],
-                hint="Use stepwell.Workspace in the DAG file or a notebook",
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -15,9 +15,12 @@ from stepwell.runtime import definition as definitions
 from stepwell.runtime.errors import UserErrorException
 from stepwell.runtime.names import check_name
 
+from .._not_built import says_what_is_not_built
+
 D = TypeVar("D", bound="AbstractDataset")
 
 
+@says_what_is_not_built("dataset")
 class AbstractDataset:
     """What tabular and file datasets share.
 
@@ -128,6 +131,7 @@ class AbstractDataset:
         return f"{type(self).__name__}(id={self.id!r}{named})"
 
 
+@says_what_is_not_built("TabularDataset")
 class TabularDataset(AbstractDataset):
     """Rows and columns."""
 
@@ -168,6 +172,7 @@ class TabularDataset(AbstractDataset):
         return dataset
 
 
+@says_what_is_not_built("FileDataset")
 class FileDataset(AbstractDataset):
     """Files as they are."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from stepwell.runtime import definition as definitions
 from stepwell.runtime.errors import UserErrorException
 
+from .._not_built import says_what_is_not_built
 from ._dataset import FileDataset, TabularDataset
 
 
@@ -68,6 +69,7 @@ def _header(header: Any) -> str:
     return str(header)
 
 
+@says_what_is_not_built("Dataset.Tabular")
 class TabularDatasetFactory:
     """Makes tabular datasets."""
 
@@ -122,20 +124,8 @@ class TabularDatasetFactory:
         )  # fmt: skip
         return TabularDataset(definitions.make("tabular", "json_lines", _paths(path), options))
 
-    def __getattr__(self, name: str) -> Any:
-        if name in (
-            "from_sql_query",
-            "register_pandas_dataframe",
-            "register_spark_dataframe",
-            "register_dask_dataframe",
-        ):
-            raise UserErrorException(
-                f"Dataset.Tabular.{name} is not built yet inside a step",
-                hint="Write the data to an OutputFileDatasetConfig(...).register_on_complete(name) of the operator",
-            )
-        raise AttributeError(name)
 
-
+@says_what_is_not_built("Dataset.File")
 class FileDatasetFactory:
     """Makes file datasets."""
 
@@ -145,11 +135,3 @@ class FileDatasetFactory:
     ) -> FileDataset:
         """Define a dataset of files."""
         return FileDataset(definitions.make("file", None, _paths(path), {"partition_format": partition_format}))
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "upload_directory":
-            raise UserErrorException(
-                "Dataset.File.upload_directory is not built yet inside a step",
-                hint="Write the files to an OutputFileDatasetConfig(...).register_on_complete(name) of the operator",
-            )
-        raise AttributeError(name)
