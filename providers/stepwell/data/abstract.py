@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
 
-from stepwell.data import registry
+from stepwell.data import labels, manifests, registry
 from stepwell.data.consumption import DatasetConsumptionConfig
 from stepwell.data.version import DatasetVersion
 from stepwell.errors import DatasetError
@@ -55,8 +55,11 @@ class AbstractDataset:
 
     @property
     def id(self) -> str:
-        """The definition's content id."""
-        return definitions.content_id(self.definition)
+        """A registered version's own id; else the id of the definition, with the version that it was made from."""
+        if self._name is not None:
+            return self._registered().id
+        base = self._source
+        return manifests.identity(self.definition, (str(base.name), int(base.version or 0)) if base else None)
 
     @property
     def name(self) -> str | None:
@@ -70,13 +73,43 @@ class AbstractDataset:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The version's tags."""
-        return dict(self._registered().tags) if self._name else {}
+        """The version's tags, as they are now."""
+        return dict(self._labels()["tags"]) if self._name else {}
 
     @property
     def description(self) -> str | None:
-        """The version's description."""
-        return self._registered().description if self._name else None
+        """The version's description, as it is now."""
+        return cast("str | None", self._labels()["description"]) if self._name else None
+
+    def _labels(self) -> dict[str, Any]:
+        return labels.read(self.workspace, self._registered())
+
+    def add_tags(self: Self, tags: Mapping[str, str]) -> Self:
+        """Add *tags* to the registered version (a tag of that name gets the new value); return this dataset.
+
+        :raises DatasetError: it is not registered.
+        """
+        return self._label(add=tags)
+
+    def remove_tags(self: Self, tags: Iterable[str]) -> Self:
+        """Remove the tags with these names from the registered version; return this dataset.
+
+        :raises DatasetError: it is not registered.
+        """
+        return self._label(remove=tags)
+
+    def update(self: Self, description: str | None = None, tags: Mapping[str, str] | None = None) -> Self:
+        """Give the registered version another description, or other tags in place of those that it has.
+
+        :raises DatasetError: it is not registered.
+        """
+        return self._label(description=description, replace=tags)
+
+    def _label(self: Self, **changes: Any) -> Self:
+        if self._name is None:
+            raise _not_registered()
+        labels.change(self.workspace, self._registered(), **changes)
+        return self
 
     @property
     def workspace(self) -> Workspace:
@@ -88,7 +121,7 @@ class AbstractDataset:
     def _registered(self) -> DatasetVersion:
         if self._source is None:
             if self._name is None:
-                raise DatasetError("This dataset is not registered", hint="Call register(workspace, name) first")
+                raise _not_registered()
             self._source = registry.get(self.workspace, self._name, self._wanted)
             if self.kind and self._source.kind != self.kind:
                 raise DatasetError(
@@ -149,7 +182,7 @@ class AbstractDataset:
         pinned = self.pinned(ws)
         if create_new_version and name in registry.names(ws):
             latest = registry.get(ws, name)
-            if (latest.id, latest.digest) == (pinned.id, pinned.digest):
+            if (latest.definition_id, latest.digest) == (pinned.definition_id, pinned.digest):
                 return from_version(ws, latest)
         version = registry.register(
             ws,
@@ -187,7 +220,7 @@ class AbstractDataset:
         return left, right
 
     def _seed(self, seed: int | None) -> int:
-        return seed if seed is not None else int(self.id[:7], 16)
+        return seed if seed is not None else int(definitions.content_id(self.definition)[:7], 16)
 
     def __repr__(self) -> str:
         if self._name:
@@ -197,3 +230,7 @@ class AbstractDataset:
     def serialize(self) -> dict[str, Any]:
         """Return plain data that is the same at each parse of a DAG file."""
         return {"kind": self.kind, **self.input_source()}
+
+
+def _not_registered() -> DatasetError:
+    return DatasetError("This dataset is not registered", hint="Call register(workspace, name) first")

@@ -229,13 +229,15 @@ class Dataset:
 
     @staticmethod
     def get_by_id(workspace: Workspace | str | None, id: str) -> Any:
-        """Return the dataset with the content id *id*.
+        """Return the dataset with this id: the registered version whose own id it is, or what is not registered.
 
         :raises DatasetError: the workspace has none.
         """
         ws = resolve_workspace(workspace)
-        definition = registry.load_definition(ws, id)
-        return _class(definition["kind"])(definition, workspace=ws)
+        found = registry.look_up(ws, id)
+        if found.registered is not None:
+            return from_version(ws, found.registered)
+        return _class(found.definition["kind"])(found.definition, workspace=ws, source=found.base)
 
     @staticmethod
     def get_all(workspace: Workspace | str | None) -> dict[str, Any]:

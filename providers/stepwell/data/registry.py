@@ -1,7 +1,8 @@
 """The registry of datasets: definitions by content id, versions by name and number, as immutable records.
 
-``manifests/<id>.json`` holds a definition, ``datasets/<name>/<version>.json`` a version. A version's number is taken by
-creating its record exclusively, so that concurrent writers get consecutive numbers and none is lost or given twice.
+``manifests/<id>.json`` says what an id stands for, ``datasets/<name>/<version>.json`` holds a version. A version's
+number is taken by creating its record exclusively, so that concurrent writers get consecutive numbers and none is lost
+or given twice.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
-from stepwell.data import pinning
+from stepwell.data import manifests, pinning
 from stepwell.data.reference import DEFAULT
 from stepwell.data.version import DatasetVersion as DatasetVersion
 from stepwell.data.version import PinnedFile as PinnedFile
@@ -26,42 +28,66 @@ from stepwell.workspace.workspace import Workspace
 
 pin = pinning.pin
 _VERSION = re.compile(r"([1-9][0-9]*)\.json")
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 # -- definitions ----------------------------------------------------------------------------------------------------
 
 
-def save_definition(ws: Workspace, definition: Mapping[str, Any]) -> str:
-    """Keep *definition* in the workspace, where its id finds it; return the id.
+@dataclass(frozen=True)
+class Found:
+    """What an id has found: a *definition*, and the version behind it, if there is one.
 
-    :raises UserErrorException: it is not a definition.
+    :param base: the registered version that it was made from by operations.
+    :param registered: the registered version whose own id it is.
     """
-    checked = definitions.check(dict(definition))
-    identity = definitions.content_id(checked)
-    path = f"manifests/{identity}.json"
-    if not ws.store.exists(path):
-        try:
-            ws.store.create_json(path, checked)
-        except FileExistsError:
-            pass  # the same content, by its name
-    return identity
+
+    definition: dict[str, Any]
+    base: DatasetVersion | None = None
+    registered: DatasetVersion | None = None
 
 
-def load_definition(ws: Workspace, identity: str) -> dict[str, Any]:
-    """Return the definition with this id.
+def look_up(ws: Workspace, identity: str) -> Found:
+    """Return what *identity* stands for.
 
-    :raises DatasetError: the workspace has none.
+    :raises DatasetError: the workspace has nothing with this id.
     """
-    if isinstance(identity, str) and _ID.fullmatch(identity):
-        try:
-            return ws.store.read_json(f"manifests/{identity}.json")
-        except FileNotFoundError:
-            pass
+    manifest = manifests.load(ws, identity)
+    if manifest is None and manifests.is_id(identity):
+        lost = _unpointed(ws, identity)
+        if lost is not None:
+            return Found(lost.definition, registered=lost)
+    if manifest is not None and manifest.registered is not None:
+        version = get(ws, *manifest.registered)
+        return Found(version.definition, registered=version)
+    if manifest is not None and manifest.definition is not None:
+        return Found(manifest.definition, base=get(ws, *manifest.base) if manifest.base else None)
     raise DatasetError(
         f"The workspace {ws.name!r} ({ws.root}) has no dataset with the id {identity!r}",
         hint="An id is known once the dataset was registered or used as an input of a step",
     )
+
+
+def load_definition(ws: Workspace, identity: str) -> dict[str, Any]:
+    """Return the definition that *identity* stands for.
+
+    :raises DatasetError: the workspace has nothing with this id.
+    """
+    return look_up(ws, identity).definition
+
+
+def _unpointed(ws: Workspace, identity: str) -> DatasetVersion | None:
+    """Return the version with this id whose writer died before it had noted the id, and note it now."""
+    for name in names(ws):
+        for version in versions(ws, name):
+            if version.id == identity:
+                _point(ws, version)
+                return version
+    return None
+
+
+def _point(ws: Workspace, version: DatasetVersion) -> None:
+    if version.name is not None and version.version is not None:
+        manifests.point(ws, version.id, (version.name, version.version))
 
 
 def named(ws: Workspace, definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,12 +109,11 @@ def unregistered(ws: Workspace, definition: Mapping[str, Any], base: Mapping[str
     """
     definition = named(ws, definition)
     if base is None:
-        files: Sequence[PinnedFile] = pin(ws, definition)
-    else:
-        source = get(ws, base["name"], base["version"])
-        verify(ws, source)
-        files = source.files
-    return _version(ws, save_definition(ws, definition), definition, files)
+        return _version(ws, definition, pin(ws, definition), id=manifests.save(ws, definition))
+    source = get(ws, base["name"], base["version"])
+    verify(ws, source)
+    identity = manifests.save(ws, definition, (str(source.name), int(source.version or 0)))
+    return _version(ws, definition, source.files, id=identity)
 
 
 # -- versions -------------------------------------------------------------------------------------------------------
@@ -119,13 +144,13 @@ def register(
     check_name("dataset", name)
     if not files:
         raise DatasetError(f"The dataset {name!r} would have no files", hint="Write at least one file")
-    identity = save_definition(ws, definition)
+    meant = manifests.save(ws, definition)
     known = _numbers(ws, name)
     if not create_new_version and known:
         digest = digest_of(files)
         for number in reversed(known):
             existing = get(ws, name, number)
-            if (existing.id, existing.digest) == (identity, digest):
+            if (existing.definition_id, existing.digest) == (meant, digest):
                 return existing
         raise UserErrorException(
             f"A dataset {name!r} exists already, with another definition or other data",
@@ -135,13 +160,16 @@ def register(
     if key is not None:
         made = _made_by(ws, name, key, known)
         if made is not None:
+            _point(ws, made)  # the first try may have died before it did
             return made
-    version = _version(ws, identity, definition, files, name=name, description=description, tags=dict(tags or {}))
+    version = _version(ws, definition, files, id="", name=name, description=description, tags=dict(tags or {}))
     manifest = version.to_dict()
-    del manifest["version"]  # the record's name says it: which one it gets is known only when it has it
+    del manifest["version"], manifest["id"]  # the record's name says it: which one it gets is known when it has it
     manifest.update(producer=dict(producer) if producer else None, verdict=verdict, rows=rows, schema=schema)
     number = ws.store.create_numbered(f"datasets/{name}", (known[-1] if known else 0) + 1, encode(manifest))
-    return DatasetVersion.from_dict({**manifest, "version": number})
+    made = DatasetVersion.from_dict({**manifest, "version": number})
+    _point(ws, made)
+    return made
 
 
 def _made_by(ws: Workspace, name: str, key: Any, known: Sequence[int]) -> DatasetVersion | None:
@@ -213,7 +241,7 @@ def resolve_reference(ws: Workspace, reference: Mapping[str, Any]) -> DatasetVer
     if reference.get("dataset"):
         found = get(ws, reference["dataset"], reference.get("version") or "latest")
     else:
-        found = unregistered(ws, load_definition(ws, reference["id"]))
+        found = _by_id(ws, reference["id"])
     digest = reference.get("digest")
     if digest and digest != found.digest:
         raise DatasetChangedError(
@@ -221,6 +249,14 @@ def resolve_reference(ws: Workspace, reference: Mapping[str, Any]) -> DatasetVer
             hint="Run the producing step again, or take the new data as a new version",
         )
     return found
+
+
+def _by_id(ws: Workspace, identity: str) -> DatasetVersion:
+    found = look_up(ws, identity)
+    if found.registered is not None:
+        return found.registered
+    base = {"name": found.base.name, "version": found.base.version} if found.base else None
+    return unregistered(ws, found.definition, base)
 
 
 def verify(ws: Workspace, version: DatasetVersion) -> None:
@@ -253,13 +289,10 @@ def _verify(ws: Workspace, version: DatasetVersion, file: PinnedFile) -> None:
 # -- small parts ----------------------------------------------------------------------------------------------------
 
 
-def _version(
-    ws: Workspace, identity: str, definition: Mapping[str, Any], files: Iterable[PinnedFile], **more: Any
-) -> DatasetVersion:
+def _version(ws: Workspace, definition: Mapping[str, Any], files: Iterable[PinnedFile], **more: Any) -> DatasetVersion:
     pinned = tuple(files)
     fields: dict[str, Any] = {"name": None, "version": None, "created": time.time(), **more}
     return DatasetVersion(
-        id=identity,
         definition=dict(definition),
         files=pinned,
         digest=digest_of(pinned),

@@ -36,7 +36,7 @@ class PinnedFile:
 class DatasetVersion:
     """One version of a dataset; ``name`` and ``version`` are ``None`` if it is not registered.
 
-    :param id: the definition's content id.
+    :param id: a registered version's own id, else the id of the definition (see ``stepwell.data.manifests``).
     :param digest: of the files' contents: which data it is, whatever the files are called.
     :param created: seconds since the epoch.
     :param verdict: what the gate said (``passed``, ``warned``), or ``None`` if there was none.
@@ -57,6 +57,11 @@ class DatasetVersion:
     verdict: Any = None
     tags: dict[str, str] = field(default_factory=dict)
     description: str | None = None
+
+    @property
+    def definition_id(self) -> str:
+        """The content id of the definition, which versions may share."""
+        return definitions.content_id(self.definition)
 
     @property
     def kind(self) -> str:
@@ -133,9 +138,16 @@ class DatasetVersion:
 
     @classmethod
     def from_dict(cls, manifest: Mapping[str, Any]) -> DatasetVersion:
-        """Return the version that *manifest* describes."""
+        """Return the registered version that *manifest* describes; its id is made of what it says."""
         fields = {k: v for k, v in manifest.items() if k in cls.__dataclass_fields__}
+        fields["id"] = registered_id(fields["definition"], fields["name"], fields["version"], fields["digest"])
         return cls(**{**fields, "files": tuple(PinnedFile(**f) for f in manifest["files"])})
+
+
+def registered_id(definition: Mapping[str, Any], name: str, version: int, digest: str) -> str:
+    """Return the id of a registered version: no two versions have the same one, also where they mean the same."""
+    meant = definitions.content_id(dict(definition))
+    return definitions.content_id({"definition": meant, "name": name, "version": version, "digest": digest})
 
 
 def digest_of(files: Iterable[PinnedFile]) -> str:

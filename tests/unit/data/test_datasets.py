@@ -239,3 +239,66 @@ def test_random_split_is_the_same_at_each_parse(ws: Workspace, store: Datastore)
     again, _ = table(ws, store).random_split(0.8)
     assert left.id == again.id != right.id
     assert left.definition["plan"][0]["seed"] == right.definition["plan"][0]["seed"]
+
+
+def test_each_registered_version_has_an_id_of_its_own(ws: Workspace, store: Datastore) -> None:
+    place = write(store, "in/x.csv")
+    dataset = table(ws, store)
+    first = dataset.register(ws, "t")
+    place.write_text("Age,Name\n7,g\n")
+    second = dataset.register(ws, "t", create_new_version=True)
+    other = dataset.register(ws, "u")
+    assert len({dataset.id, first.id, second.id, other.id}) == 4
+    assert Dataset.get_by_name(ws, "t", 1).id == first.id
+    assert registry.get(ws, "t", 2).definition_id == dataset.id
+    found = Dataset.get_by_id(ws, second.id)
+    assert (found.name, found.version, found.pinned()) == ("t", 2, second.pinned())
+    with pytest.raises(DatasetChangedError, match="t version 1 has"):
+        Dataset.get_by_id(ws, first.id).pinned()
+    assert Dataset.get_by_id(ws, dataset.id).name is None, "a definition's id is the definition"
+    assert registry.load_definition(ws, second.id) == dataset.definition
+
+
+def test_the_id_of_what_is_made_from_a_version_says_which(ws: Workspace, store: Datastore) -> None:
+    write(store, "in/x.csv")
+    dataset = table(ws, store, "in")
+    first = dataset.register(ws, "t")
+    write(store, "in/y.csv")
+    second = dataset.register(ws, "t", create_new_version=True)
+    made = [d.take(1) for d in (dataset, first, second)]
+    assert len({d.id for d in made}) == 3
+    pinned = [d.pinned() for d in made]
+    assert [p.id for p in pinned] == [d.id for d in made]
+    assert [len(p.files) for p in pinned] == [2, 1, 2]
+    again = Dataset.get_by_id(ws, made[1].id)
+    assert again.pinned().files == first.pinned().files
+    assert again.skip(0).as_named_input("x").source()["base"] == {"name": "t", "version": 1}
+    assert registry.resolve_reference(ws, pinned[1].reference()).files == pinned[1].files
+
+
+def test_an_id_finds_its_version_though_its_writer_died_before_noting_it(ws: Workspace, store: Datastore) -> None:
+    write(store, "in/x.csv")
+    registered = table(ws, store).register(ws, "t")
+    ws.store.delete(f"manifests/{registered.id}.json")
+    assert Dataset.get_by_id(ws, registered.id).name == "t"
+    assert ws.store.read_json(f"manifests/{registered.id}.json") == {"registered": {"name": "t", "version": 1}}
+
+
+def test_tags_and_description_change_and_the_version_does_not(ws: Workspace, store: Datastore) -> None:
+    write(store, "in/x.csv")
+    registered = table(ws, store).register(ws, "t", description="old", tags={"a": "1", "b": "2"})
+    before = registry.get(ws, "t", 1)
+    assert registered.add_tags({"b": "3", "c": "4"}).tags == {"a": "1", "b": "3", "c": "4"}
+    assert registered.remove_tags(["a"]).tags == {"b": "3", "c": "4"}
+    assert registered.update(description="new").description == "new"
+    found = Dataset.get_by_name(ws, "t")
+    assert (found.tags, found.description) == ({"b": "3", "c": "4"}, "new")
+    assert found.update(tags={"d": "5"}).tags == {"d": "5"}
+    assert found.description == "new"
+    assert registry.get(ws, "t", 1) == before
+    assert registry.names(ws) == ["t"]
+    assert [v.version for v in registry.versions(ws, "t")] == [1]
+    with pytest.raises(UserErrorException, match="are not tags"):
+        found.add_tags({"n": 1})
+    with pytest.raises(DatasetError, match="is not registered"):
+        table(ws, store).add_tags({"a": "1"})
