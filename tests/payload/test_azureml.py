@@ -257,8 +257,6 @@ def test_the_table_names_nothing_that_is_built(in_job: Job) -> None:
         source = importlib.import_module(cls.__module__).__file__ or ""
         text = Path(source).read_text(encoding="utf-8")
         written = text.partition(f"class {cls.__name__}")[2].partition("\nclass ")[0]
-            Path(source).read_text(encoding="utf-8").partition(f"class {cls.__name__}")[2].partition("\nclass ")[0]
-        )
         for names, _ in _not_built.TABLE[cls.__name__]:
             assert not [n for n in names.split() if f"    def {n}(" in written]
             assert not [n for n in names.split() if hasattr(cls, n)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from stepwell.environment.conda import CondaDependencies
-from stepwell.environment.refused import Section, not_built
+from stepwell.environment.refused import Section, no_such, not_built
 from stepwell.environment.specification import from_requirements_file, logger, normal
 from stepwell.errors import EnvironmentException
 from stepwell.runtime.errors import UserErrorException
@@ -26,6 +26,10 @@ _DOCKER: dict[str, Any] = {
     "arguments": [],
 }
 _SPARK: dict[str, Any] = {"repositories": [], "packages": [], "precache_packages": True}
+_DATABRICKS: dict[str, Any] = {
+    f"{kind}_libraries": [] for kind in ("maven", "pypi", "rcran", "jar", "egg")
+}  # v1's five lists
+_SECTIONS = ("docker", "spark", "databricks")
 
 
 class PythonSection:
@@ -39,6 +43,11 @@ class PythonSection:
         self.user_managed_dependencies: bool = False
         self.interpreter_path: str = "python"
         self._conda: CondaDependencies | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _PYTHON:
+            raise no_such("environment.python", name, [n for n in _PYTHON if not n.startswith("_")])
+        object.__setattr__(self, name, value)
 
     @property
     def conda_dependencies(self) -> CondaDependencies:
@@ -75,6 +84,10 @@ class PythonSection:
             raise not_built(f"environment.python.base_conda_environment = {value!r}")
 
 
+_PYTHON = (
+    "user_managed_dependencies", "interpreter_path", "conda_dependencies", "conda_dependencies_file",
+    "base_conda_environment", "_conda",
+)  # fmt: skip
 _FILE_HINT = "Read a file with CondaDependencies(path) or Environment.from_conda_specification(name, path)"
 
 
@@ -97,7 +110,19 @@ class Environment:
         self.environment_variables: dict[str, str] = {}
         self.docker = Section("environment.docker", _DOCKER, "Give the packages as conda dependencies")
         self.spark = Section("environment.spark", _SPARK, "Give jars and settings to the Spark step itself")
+        self.databricks = Section("environment.databricks", _DATABRICKS, "Give the packages as conda dependencies")
         self._requirements: str | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _SECTIONS and not isinstance(value, Section):
+            raise not_built(f"environment.{name} = {value!r}", getattr(self, name)._hint)
+        if name == "python" and not isinstance(value, PythonSection):
+            raise UserErrorException(f"environment.python is {value!r}", allowed=["its own section, to be filled in"])
+        if name == "environment_variables" and not isinstance(value, Mapping):
+            raise UserErrorException(f"environment.environment_variables is {value!r}", allowed=["a mapping"])
+        if name not in _ATTRIBUTES:
+            raise no_such("environment", name, [n for n in _ATTRIBUTES if not n.startswith("_")])
+        object.__setattr__(self, name, value)
 
     @property
     def r(self) -> None:
@@ -108,6 +133,16 @@ class Environment:
     def r(self, value: object) -> None:
         if value is not None:
             raise not_built("environment.r")
+
+    @property
+    def asset_id(self) -> None:
+        """Not built yet."""
+        return None
+
+    @asset_id.setter
+    def asset_id(self, value: object) -> None:
+        if value is not None:
+            raise not_built(f"environment.asset_id = {value!r}")
 
     @property
     def inferencing_stack_version(self) -> None:
@@ -266,5 +301,9 @@ class Environment:
     __hash__ = None  # type: ignore[assignment]  # it can be edited
 
 
+_ATTRIBUTES = (
+    "name", "version", "python", "environment_variables", *_SECTIONS, "r", "asset_id", "inferencing_stack_version",
+    "_requirements",
+)  # fmt: skip
 _DOCKER_HINT = "Give the packages as conda dependencies, or an interpreter with Environment.from_existing_interpreter"
 _REGISTER_HINT = "Hand the Environment object itself to the step: it is stored with the run"

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
 
 from stepwell.runtime.errors import UserErrorException
+from stepwell.runtime.names import nearest
+
+
+class _Fixed(list[Any]):
+    """A default that is a list: readable; putting something into it would be ignored, so it is refused."""
+
+    def __init__(self, path: str, values: list[Any], hint: str | None) -> None:
+        super().__init__(values)
+        self._path = path
+        self._hint = hint
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise not_built(f"Changing {self._path}", self._hint)
+
+    append = extend = insert = remove = pop = clear = sort = reverse = _refuse
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
 
 
 class Section:
@@ -28,14 +44,14 @@ class Section:
         defaults = self.__dict__.get("_defaults", {})
         if name in defaults:
             value = defaults[name]
-            return type(value)(value) if isinstance(value, (list, dict)) else value  # a copy: changing it is no setting
+            return _Fixed(f"{self._path}.{name}", value, self._hint) if isinstance(value, list) else value
         if name.startswith("_"):
             raise AttributeError(name)
-        raise UserErrorException(f"{self._path}.{name} does not exist", allowed=sorted(defaults))
+        raise no_such(self._path, name, defaults)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._defaults:
-            raise UserErrorException(f"{self._path}.{name} does not exist", allowed=sorted(self._defaults))
+            raise no_such(self._path, name, self._defaults)
         if value != self._defaults[name]:
             raise not_built(f"{self._path}.{name} = {value!r}", self._hint)
 
@@ -47,6 +63,11 @@ class Section:
 
     def __hash__(self) -> int:
         return hash(self._path)
+
+
+def no_such(path: str, name: str, known: Iterable[str]) -> UserErrorException:
+    """The error that says that *path* has no attribute *name*, with the nearest ones that it has."""
+    return UserErrorException(f"{path}.{name} does not exist", allowed=nearest(name, known))
 
 
 def not_built(what: str, hint: str | None = None) -> UserErrorException:

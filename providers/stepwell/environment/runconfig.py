@@ -7,7 +7,7 @@ from typing import Any
 
 from stepwell.environment.conda import CondaDependencies
 from stepwell.environment.environment import Environment
-from stepwell.environment.refused import Section, not_built
+from stepwell.environment.refused import Section, no_such, not_built
 from stepwell.runtime.errors import UserErrorException
 
 #: What the SDK writes when nothing was chosen.
@@ -58,12 +58,19 @@ class SparkConfiguration:
     def __init__(self) -> None:
         self.configuration: dict[str, str] = dict(SPARK_DEFAULTS)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "configuration":
+            raise no_such("run_config.spark", name, ["configuration"])
+        object.__setattr__(self, name, value)
+
 
 class RunConfiguration:
     """How a script is run: where, with which framework, in which environment.
 
-    Honoured: script, arguments, command, target, framework (Python, PySpark), environment, environment_variables,
-    spark.configuration, max_run_duration_seconds. The others have v1's defaults, and are refused when changed.
+    A step takes its target, environment, environment_variables and max_run_duration_seconds; the framework must be the
+    step's own (Python, PySpark). script, arguments, command and spark.configuration can be set here, but they are for
+    the step itself to say: an operator refuses a ``runconfig`` that has them. The others have v1's defaults, and are
+    refused when changed.
 
     :raises UserErrorException: a framework or another field that is not built; both *command* and *script*.
     """
@@ -171,7 +178,7 @@ def _accepted(name: str, value: Any) -> Any:
             return value
         raise not_built(f"run_config.{name}", _HINTS.get(name))
     if name not in _OWN:
-        raise UserErrorException(f"run_config.{name} does not exist", allowed=sorted([*_OWN, *_FIELDS, *_SECTIONS]))
+        raise no_such("run_config", name, [*_OWN, *_FIELDS, *_SECTIONS])
     check = _CHECKS.get(name)
     return check(value) if check else value
 

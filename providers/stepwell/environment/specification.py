@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 #: The top-level keys of a conda specification (v1's rule).
 CONDA_KEYS = ("name", "channels", "dependencies", "prefix", "variables")
+#: Channels whose packages are on the Python package index too; others may hold packages that are nowhere else.
+USUAL_CHANNELS = frozenset({"defaults", "main", "anaconda", "conda-forge", "nodefaults"})
 #: Conda packages that only serve to install others.
 _INSTALLERS = frozenset({"pip", "uv", "conda"})
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -46,7 +48,8 @@ def specification(source: object = None, *, log: Log | None = None) -> dict[str,
     :param source: an ``Environment``, ``CondaDependencies`` or ``RunConfiguration`` (anything with
         ``specification(log)``), the path of a conda file (.yml, .yaml) or requirements file (.txt, .in), a dict in the
         normal form, or ``None`` (:func:`empty`).
-    :param log: told about ``azureml-*`` packages that are left out; default: this module's logger.
+    :param log: told about what is left out (``azureml-*`` packages, conda's channels and prefix); default: this
+        module's logger.
     :raises EnvironmentException: it is malformed; the message has file and line.
     """
     say = log or logger.info
@@ -163,6 +166,7 @@ def from_conda_data(
                 f"{place}: {item!r} is no dependency", allowed=["a conda specification", "pip: with a list"]
             )
     _say_left_out(found.azureml, log)
+    _say_conda_only(data, where, log)
     spec["variables"] = _variables(data.get("variables") or {}, where)
     return normal({**spec, "pip": found.pip, "pip_options": found.options})
 
@@ -237,3 +241,34 @@ def _say_left_out(names: list[str], log: Log) -> None:
         log(
             f"Left out of the environment: {', '.join(names)} (Stepwell itself brings the names of azureml to the step)"
         )
+
+
+def _say_conda_only(data: Mapping[str, Any], where: str, log: Log) -> None:
+    """Say what only conda could honour. A channel of one's own deserves more than a line: its packages are elsewhere.
+
+    :raises EnvironmentException: channels or prefix are of the wrong type.
+    """
+    channels = _list(data, "channels", where)
+    if not all(isinstance(channel, str) for channel in channels):
+        raise EnvironmentException(f"{where}: 'channels' is {channels!r}", allowed=["a list of names and addresses"])
+    named = [
+        item.partition("::")[0] for item in data.get("dependencies") or [] if isinstance(item, str) and "::" in item
+    ]
+    own = [c for c in dict.fromkeys([*channels, *named]) if _channel_name(c) not in USUAL_CHANNELS]
+    if own:
+        shown = ", ".join(_without_secrets(channel) for channel in own)
+        log(
+            f"Warning: {where}: packages of the conda channels {shown} are taken from the Python package index, where "
+            "one of the same name may be other software"
+        )
+    if data.get("prefix"):
+        log(f"{where}: 'prefix' is not used: Stepwell chooses where an environment is")
+
+
+def _channel_name(channel: str) -> str:
+    """Return the short name of a channel, also of one that is given by its address (or by that of a mirror)."""
+    return channel.strip().rstrip("/").rpartition("/")[2]
+
+
+def _without_secrets(channel: str) -> str:
+    return re.sub(r"/t/[^/]+", "/t/***", re.sub(r"//[^/@]*@", "//***@", channel))

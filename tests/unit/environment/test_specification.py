@@ -216,3 +216,20 @@ def test_what_is_no_environment() -> None:
     assert specification(None) == normal({})
     with pytest.raises(EnvironmentException, match="int is no environment"):
         specification(3)
+
+
+def test_what_only_conda_could_honour_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    usual = "channels: [defaults, 'https://mirror.example/conda-forge/']\ndependencies: [conda-forge::six]\n"
+    specification(conda(tmp_path, usual), log=said.append)
+    assert said == []
+    text = (
+        "prefix: /opt/env\nchannels: [conda-forge, 'https://me:pw@repo.example/t/tk-1/ours']\n"
+        "dependencies: [theirs::six, attrs]\n"
+    )
+    spec = specification(conda(tmp_path, text), log=said.append)
+    assert spec["conda"] == ["attrs", "six"]
+    warning, prefix = said
+    assert warning.startswith("Warning: ")
+    assert "https://***@repo.example/t/***/ours, theirs are taken from the Python package index" in warning
+    assert "'prefix' is not used" in prefix

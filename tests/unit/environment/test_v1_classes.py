@@ -142,6 +142,10 @@ def test_names(name: str) -> None:
         ("r", object()),
         ("python.base_conda_environment", "base"),
         ("inferencing_stack_version", "latest"),
+        ("asset_id", "x"),
+        ("databricks", object()),
+        ("databricks.pypi_libraries", ["six"]),
+        ("docker", object()),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(where: str, value: object) -> None:
@@ -209,6 +213,42 @@ def test_misspelt_and_wrong_fields() -> None:
         RunConfiguration().enviroment = Environment("e")
     with pytest.raises(UserErrorException, match="script"):
         RunConfiguration(script="a.py", command="ls")
+    with pytest.raises(UserErrorException, match=r"run_config.spark.configuraton does not exist"):
+        RunConfiguration().spark.configuraton = {}
     for field, value in (("environment", "x"), ("max_run_duration_seconds", -1), ("framework", "Cobol")):
         with pytest.raises(UserErrorException, match=field):
             setattr(RunConfiguration(), field, value)
+
+
+@pytest.mark.parametrize(
+    ("where", "nearest"),
+    [
+        ("enviroment_variables", "environment_variables"),
+        ("python.interpreterpath", "interpreter_path"),
+        ("python.conda_dependancies", "conda_dependencies"),
+        ("docker.base_imagee", "base_image"),
+    ],
+)
+def test_a_misspelt_attribute_of_an_environment_is_refused_with_the_nearest(where: str, nearest: str) -> None:
+    target: object = Environment("e")
+    *path, last = where.split(".")
+    for part in path:
+        target = getattr(target, part)
+    with pytest.raises(UserErrorException, match=rf"environment.{where} does not exist. Allowed: .*{nearest}"):
+        setattr(target, last, {})
+
+
+def test_sections_and_lists_cannot_be_filled_in_silence() -> None:
+    env = Environment("e")
+    for change in (
+        lambda: env.docker.arguments.append("--gpus"),
+        lambda: env.spark.packages.extend([1]),
+        lambda: env.databricks.maven_libraries.insert(0, 1),
+    ):
+        with pytest.raises(UserErrorException, match=r"Changing environment\.\w+\.\w+ is not built yet"):
+            change()
+    for name, value in (("python", "3.11"), ("environment_variables", ["A=1"])):
+        with pytest.raises(UserErrorException, match=rf"environment\.{name} is"):
+            setattr(env, name, value)
+    env.python = Environment("f").python
+    assert copy.deepcopy(env) == env
