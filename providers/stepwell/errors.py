@@ -21,6 +21,8 @@ class DatasetError(StepwellError):
 class DatasetChangedError(DatasetError):
     """The files of a registered version are no longer those that were registered."""
 
+    permanent = True
+
 
 class SnapshotError(UserErrorException):
     """The source directory cannot be taken: too large, a link out of it, a missing script."""
@@ -40,3 +42,5 @@ class ActivityFailedException(StepwellError):
 
 class GateFailedException(StepwellError):
     """The data did not pass its expectations, and the gate's ``on_failure`` says that this is fatal."""
+
+    permanent = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from stepwell.errors import ComputeTargetException, UserErrorException
+from stepwell.errors import UserErrorException
 from stepwell.runtime.names import check_name
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class AttachComputeTargetOperator(BaseOperator):
 
     A target of that name with the same configuration is left as it is, but for a new probe.
 
-    :param name: the target's name in the workspace.
+    :param name: the target's name in the workspace. (templated)
     :param attach_configuration: what ``SynapseCompute.attach_configuration(…)`` and its like return; or a function
         without parameters that returns it, called when the task runs: to look up a linked service, for instance.
     :param workspace: the ``Workspace`` or its name; default: the default workspace.
@@ -31,7 +31,7 @@ class AttachComputeTargetOperator(BaseOperator):
 
     def __init__(self, *, name: str, attach_configuration: Any, workspace: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.target_name = check_name("compute target", name)
+        self.target_name = name
         self.attach_configuration = attach_configuration
         self.workspace = workspace if isinstance(workspace, str | None) else workspace.name
 
@@ -43,10 +43,11 @@ class AttachComputeTargetOperator(BaseOperator):
         try:
             wanted = self.attach_configuration
             configuration = wanted() if callable(wanted) else wanted
-            target = ComputeTarget.attach(Workspace(self.workspace or "default"), self.target_name, configuration)
+            name = check_name("compute target", self.target_name)
+            target = ComputeTarget.attach(Workspace(self.workspace or "default"), name, configuration)
             target.wait_for_completion(show_output=True)
-        except (UserErrorException, ComputeTargetException) as error:
-            raise AirflowFailException(str(error)) from error
+        except UserErrorException as error:
+            raise AirflowFailException(str(error)) from error  # a target that does not answer may answer later
         record = target.serialize()
         self.log.info("Compute target %s: %s", self.target_name, record.get("report"))
         return {"name": self.target_name, "kind": record.get("kind"), "report": record.get("report")}

@@ -7,6 +7,7 @@ What a step *does* is told in ``stepwell.step.life``; nothing here knows how a c
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +16,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from stepwell.assets import dataset_asset, script_datasets
-from stepwell.errors import GateFailedException, UserErrorException
+from stepwell.errors import StepwellError, UserErrorException
 from stepwell.links import RunLink, ValidationReportLink
 from stepwell.operators import ports
 from stepwell.operators.runconfig import check_runconfig, longest
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from stepwell.step.life import Life, StepResult
 
 log = logging.getLogger("stepwell.step")
+_NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_.\-]+")
 
 #: v1 parameters of steps that are known here and not built yet, with the value that means "not used".
 NOT_BUILT: dict[str, Any] = {"runconfig_pipeline_params": None, "hash_paths": None, "side_inputs": None}
@@ -94,7 +96,7 @@ class StepOperator(BaseOperator):
                 raise UserErrorException(f"The parameter {parameter} is not built yet", hint="Leave it out")
         check_runconfig(runconfig, self.step_kind)
         kwargs.setdefault("execution_timeout", longest(runconfig))
-        super().__init__(task_id=task_id or name or script_name, **kwargs)  # type: ignore[arg-type]
+        super().__init__(task_id=task_id or task_id_of(name or script_name), **kwargs)
         self.step_name = name or self.task_id
         self.workspace = workspace if isinstance(workspace, str | None) else workspace.name
         self.runconfig = runconfig
@@ -166,8 +168,10 @@ class StepOperator(BaseOperator):
         )
         try:
             result = self._life.live()
-        except (GateFailedException, UserErrorException) as error:
-            raise AirflowFailException(str(error)) from error  # no retry would help
+        except StepwellError as error:
+            if error.permanent:
+                raise AirflowFailException(str(error)) from error  # no retry would help
+            raise
         finally:
             self._tell(ti, self._life.summary())
         self._announce(context, result)
@@ -195,6 +199,16 @@ class StepOperator(BaseOperator):
         """Stop the job on its target: Airflow calls this when the task is marked, cleared or times out."""
         if self._life is not None:
             self._life.cancel()
+
+
+def task_id_of(name: str | None) -> str:
+    """Return a task id made of v1's name of a step, which may hold any characters.
+
+    :raises UserErrorException: there is no name.
+    """
+    if not name:
+        raise UserErrorException("The step has no name", hint="Give task_id, or name")
+    return _NOT_IN_AN_ID.sub("_", name)
 
 
 def _target_name(compute_target: Any, runconfig: Any) -> str:

@@ -70,6 +70,12 @@ def plain_outputs(outputs: Any, operator: BaseOperator) -> dict[str, dict[str, A
             raise UserErrorException(f"Two outputs are named {port.name!r}", hint="Give each output a name of its own")
         port.producer = operator
         plain[port.name] = config.serialize()
+    names = [item["registration"]["name"] for item in plain.values() if item["registration"]]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserErrorException(
+            f"Two outputs register the dataset {twice[0]!r}", hint="Register each output under a name of its own"
+        )
     return plain
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from stepwell.errors import UserErrorException
-from stepwell.operators.base import StepOperator
+from stepwell.operators.base import StepOperator, task_id_of
 
 _MODES = ("direct", "hdfs")
 
@@ -63,12 +63,14 @@ class SynapseSparkStepOperator(StepOperator):
 
         if not file or not source_directory:
             raise UserErrorException(f"file={file!r} and source_directory={source_directory!r} are both needed")
+        if kwargs.get("script_name"):
+            raise UserErrorException(f"script_name={kwargs['script_name']!r}: a Spark step's script is given as file=")
         if compute_target == "local":
             raise UserErrorException(
                 "A Spark step cannot run on 'local'", hint="Attach a Spark compute target and name it"
             )
         super().__init__(
-            task_id=task_id or name or file,
+            task_id=task_id or task_id_of(name or file),
             name=name,
             source_directory=source_directory,
             compute_target=compute_target,

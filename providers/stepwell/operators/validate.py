@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
     from stepwell.step.life import StepResult
 
+#: The gate brings its own environment, and nothing else runs.
+_NOT_FOR_A_VALIDATION = (
+    *("inputs", "outputs", "arguments", "source_directory", "script_name", "environment", "runconfig", "secrets"),
+    "environment_variables",
+)
+
 
 class ValidateDatasetOperator(StepOperator):
     """Validate a dataset by a Great Expectations suite, without changing it.
@@ -52,7 +58,7 @@ class ValidateDatasetOperator(StepOperator):
                 f"on_failure={on_failure!r} is not possible for data that is published already",
                 allowed=["fail", "warn"],
             )
-        for name in ("inputs", "outputs", "arguments", "source_directory", "script_name"):
+        for name in _NOT_FOR_A_VALIDATION:
             if kwargs.get(name):
                 raise UserErrorException(f"ValidateDatasetOperator takes a dataset and a suite, no {name}")
         config = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stepwell.errors import GateFailedException, UserErrorException
+from stepwell.errors import UserErrorException
 
 VERDICTS = ("passed", "warned", "failed", "errored")
 
@@ -55,16 +55,13 @@ def suite_of(suite: Any) -> dict[str, Any]:
 
 
 def verdict_of(directory: Path, name: str) -> dict[str, Any]:
-    """Return the result of the gate *name* from a collected job.
-
-    :raises GateFailedException: there is none, or it is damaged: silence is failure.
-    """
+    """Return the result of the gate *name* from a collected job; without one, nothing could be judged."""
     try:
         result = json.loads((directory / "gates" / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise GateFailedException(f"The gate of {name!r} has left no verdict: {error}") from error
+        return {"verdict": "errored", "reason": f"the gate has left no verdict: {error}"}
     if not isinstance(result, dict) or result.get("verdict") not in VERDICTS:
-        raise GateFailedException(f"The gate of {name!r} has left no verdict")
+        return {"verdict": "errored", "reason": "the gate has left no verdict"}
     return result
 
 

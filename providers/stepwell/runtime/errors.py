@@ -8,10 +8,14 @@ from typing import Iterable
 class StepwellError(Exception):
     """Something is wrong that its reader can put right.
 
+    ``permanent`` says that trying again would not help: only a change can.
+
     :param what: what was wrong, with the offending value, as a sentence.
     :param allowed: the values or forms that would have been accepted.
     :param hint: what to do next.
     """
+
+    permanent = False
 
     def __init__(self, what: str, *, allowed: Iterable[object] | None = None, hint: str | None = None) -> None:
         self.what = what
@@ -34,3 +38,5 @@ def _rebuild(cls, what, allowed, hint):  # type: ignore[no-untyped-def]
 
 class UserErrorException(StepwellError):
     """The caller's input is wrong (v1's name for it). Raised before anything has been started or written."""
+
+    permanent = True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stepwell.compute.contract import Entry, EnvironmentRef, Layout, Target
-from stepwell.errors import UserErrorException
+from stepwell.errors import EnvironmentException, UserErrorException
 from stepwell.quality import gates
 from stepwell.runtime.protocol import FORMAT
 from stepwell.workspace.connections import get_connection
@@ -66,8 +66,13 @@ def document(
             "map_index": plan.key.map_index,
             "try_number": plan.try_number,
             "experiment": spec.experiment,
+            "compute_target": spec.compute_target,
         },
-        "workspace": {"name": plan.ws.name, "uuid": plan.ws.uuid},
+        "workspace": {
+            "name": plan.ws.name,
+            "uuid": plan.ws.uuid,
+            "default_datastore": plan.ws.get_default_datastore().name,
+        },
         "variables": variables,
         "secret_names": sorted(spec.secrets),
         "phases": phases,
@@ -84,7 +89,7 @@ def document(
 def environment_of(spec: StepSpec, log: Callable[[str], None]) -> dict[str, Any]:
     """Return the normal form of the step's environment; now its files are read.
 
-    :raises EnvironmentException: a file that is missing or malformed.
+    :raises UserErrorException: a file that is missing or malformed.
     """
     from stepwell.environment import Environment
     from stepwell.environment.specification import specification
@@ -92,7 +97,10 @@ def environment_of(spec: StepSpec, log: Callable[[str], None]) -> dict[str, Any]
     declared: object = spec.environment
     if isinstance(declared, dict) and "dependencies" in declared:
         declared = Environment.deserialize(declared)
-    return specification(declared, log=log)
+    try:
+        return specification(declared, log=log)
+    except EnvironmentException as error:  # wrong as it is written: no retry would help
+        raise UserErrorException(error.what, allowed=error.allowed, hint=error.hint) from error
 
 
 def secrets_of(spec: StepSpec) -> dict[str, str]:

@@ -6,34 +6,28 @@ Nothing is registered when a step fails, and no reader sees data that has not be
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepwell.compute import portal
-from stepwell.compute.contract import EnvironmentRef, Handle, Job, Outcome, Target
+from stepwell.compute.contract import EnvironmentRef, Handle, Job, Outcome
 from stepwell.compute.resolve import target_for
 from stepwell.environment import gates_specification, merge, spark_packages
-from stepwell.environment.uv import stop_builds
 from stepwell.errors import ActivityFailedException, GateFailedException, UserErrorException
 from stepwell.quality import gates
-from stepwell.step import job, publish, state
-from stepwell.step.record import RunRecord
+from stepwell.step import job, publish
 from stepwell.step.relay import Relay
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 from stepwell.step.snapshot import check_script, take
+from stepwell.step.tenure import Tenure
 
 if TYPE_CHECKING:
     from stepwell.step.spec import JobKey, StepSpec
     from stepwell.workspace import Workspace
-
-#: How often a watched job's lease is renewed, in seconds.
-LEASE_RENEWAL = 300.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class StepResult:
     registered_by_script: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Life:
+class Life(Tenure):
     """One try of one step.
 
     :param triggering: references of the asset events that started the DAG run.
@@ -65,16 +59,8 @@ class Life:
         triggering: Sequence[dict[str, Any]],
         log: Logger,
     ) -> None:
-        self.ws = ws
-        self.spec = spec
-        self.key = key
-        self.try_number = try_number
+        super().__init__(ws, spec, key, try_number, log)
         self.triggering = triggering
-        self.log = log
-        self.outputs: list[publish.PlannedOutput] = []
-        self._cancelled = False
-        self._fetched = False
-        self._quarantined: frozenset[str] = frozenset()
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -107,14 +93,6 @@ class Life:
             self._end("published")
             return result
 
-    def cancel(self) -> None:
-        """Stop the job on its target, if it is still this try's; may be called from a signal handler."""
-        self._cancelled = True
-        stop_builds()
-        current = getattr(self, "state", None)
-        if current is not None and current.handle is not None:
-            portal.call(self.target.cancel(Handle.from_dict(current.handle), current.owner), timeout=20)
-
     def summary(self) -> dict[str, Any]:
         """Return what the task puts on XCom about its run: plain, small data."""
         record = getattr(self, "record", None)
@@ -126,16 +104,9 @@ class Life:
 
     # -- the phases ------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        """Find what an earlier try has left under way, or begin the next generation."""
-        self.state = state.begin(self.ws, self.key)
-        self.record = RunRecord(self.ws, self.state.run_id)
-        self.record.open(self.spec, self.key, self.try_number)
-        self.log.info("Run %s on %s", self.state.run_id, self.spec.compute_target)
-
     def _plan(self) -> None:
         """Look whether the step can run there at all, plan its outputs, and take over what is under way."""
-        self.target: Target = target_for(self.ws, self.spec.compute_target)
+        self.target = target_for(self.ws, self.spec.compute_target)
         if self.spec.kind not in self.target.runs:
             raise UserErrorException(
                 f"The compute target {self.target.name!r} ({self.target.kind}) does not run {self.spec.kind} steps",
@@ -150,28 +121,7 @@ class Life:
         self.outputs = publish.plan_outputs(
             self.ws, self.spec.outputs, self.state.run_id, self.layout, self.target.reads
         )
-        if self.state.handle is not None:
-            left: Handle | None = Handle.from_dict(self.state.handle)
-        else:  # a try may have been lost between starting its job and noting that
-            left = portal.call(self.target.find(self.state.run_id))
-        if left is not None:
-            self._adopt(left)
-
-    def _adopt(self, handle: Handle) -> None:
-        """Take over the job of a lost try, unless it has failed: then the next generation begins."""
-        (status,) = portal.call(self.target.status([handle]))
-        if status.state in ("failed", "cancelled"):
-            self.log.info("Run %s was left %s (%s); starting anew", self.state.run_id, status.state, status.detail)
-            self.state.handle = handle.to_dict()
-            self._salvage(handle)
-            publish.discard(self.outputs, frozenset(), self.log)
-            self._end("failed", status.detail)
-            self._begin()
-            self._plan()
-            return
-        portal.call(self.target.adopt(handle, self.state.owner))
-        self._submitted(handle)
-        self.log.info("Run %s is %s on the target: adopted", self.state.run_id, status.state)
+        self._take()
 
     def _resolve(self) -> list[ResolvedInput]:
         """Pin the inputs."""
@@ -232,6 +182,7 @@ class Life:
         plan = job.Blueprint(
             self.ws, self.spec, self.key, self.state.run_id, self.state.owner, self.try_number, inputs, self.outputs
         )
+        self._go_on()
         publish.prepare(self.outputs, self.state.earlier)
         one = Job(
             self.state.run_id,
@@ -246,13 +197,6 @@ class Life:
         self._go_on()
         self._submitted(portal.call(self.target.submit(one)))
         self._go_on()
-
-    def _submitted(self, handle: Handle) -> None:
-        """Note that the job is on its target."""
-        self.state.handle = handle.to_dict()
-        if self.state.phase != "judged":
-            self.state.phase = "submitted"
-        state.save(self.ws, self.state)
 
     def _watch(self) -> None:
         """Relay the log until the job has ended."""
@@ -283,6 +227,8 @@ class Life:
         asked = {n: o["gate"] for n, o in self.spec.outputs.items() if o["gate"]} | dict(self.spec.validations)
         verdicts = {name: gates.verdict_of(outcome.directory, name) for name in asked}
         self.record.note(verdicts={name: gates.brief(v) for name, v in verdicts.items()})
+        judged = self.record.facts["inputs"]
+        publish.keep_validations(self.ws, self.state.run_id, self.spec.validations, judged, verdicts)
         bad = {n: v for n, v in verdicts.items() if gates.fatal(v, asked[n]["on_failure"])}
         if bad:
             self._quarantined = frozenset(n for n in bad if asked[n]["on_failure"] == "quarantine")
@@ -297,12 +243,13 @@ class Life:
     def _publish(self, outcome: Outcome, verdicts: Mapping[str, Mapping[str, Any]]) -> StepResult:
         """Publish the outputs and register what is to be registered."""
         self._go_on()
-        self.state.phase = "judged"
-        state.save(self.ws, self.state)
         publish.upload(self.outputs, outcome.uploads, self.log)
         producer = self.key.producer(self.state.run_id)
         asked = publish.asked_by_script(self.ws, outcome.events)
         settled = publish.settle(self.ws, self.outputs)
+        self._go_on()
+        self.state.phase = "judged"
+        self._save()
         by_script = publish.register_from_script(self.ws, asked, producer, self.log)
         versions = publish.register(self.ws, settled, verdicts, producer, self.log)
         judged = self.record.facts["inputs"]
@@ -311,80 +258,3 @@ class Life:
         result = StepResult({n: v.reference() for n, v in versions.items()}, [v.reference() for v in by_script])
         self.record.note(outputs=result.references, registered_by_script=result.registered_by_script)
         return result
-
-    # -- ends ------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _failing_cleanly(self) -> Iterator[None]:
-        """Leave no orphan job and nothing half-written, whatever ends the life."""
-        try:
-            yield
-        except BaseException as error:
-            self._give_up(error)
-            raise
-
-    def _give_up(self, error: BaseException) -> None:
-        cancelled = self._cancelled or not isinstance(error, Exception)
-        try:
-            if self.state.handle is not None:
-                handle = self._handle()
-                mine = portal.call(self.target.cancel(handle, self.state.owner), timeout=30)
-                if not mine:
-                    self.log.warning("Run %s belongs to a newer try by now; left alone", self.state.run_id)
-                    return
-                portal.call(self._ended(handle), timeout=40)
-                if not self._fetched:
-                    self._salvage(handle)
-            publish.discard(self.outputs, self._quarantined, self.log)
-        except Exception as trouble:  # the first error is the one to report
-            self.log.warning("Cleaning up after the failure did not succeed: %s", trouble)
-        self._end("cancelled" if cancelled else "failed", str(error) or type(error).__name__)
-
-    def _end(self, phase: str, error: str | None = None) -> None:
-        """Write the end into state and record, and free the target."""
-        handle = self.state.handle
-        self.state.phase = phase
-        self.state.handle = None
-        try:
-            state.save(self.ws, self.state)
-            self.record.close({"published": "completed"}.get(phase, phase), error)
-            if handle is not None:
-                portal.call(self.target.forget(Handle.from_dict(handle)), timeout=60)
-        except Exception as trouble:
-            if phase == "published":
-                raise
-            self.log.warning("The end of run %s could not be written: %s", self.state.run_id, trouble)
-
-    # -- small helpers ---------------------------------------------------------------------------------------------
-
-    async def _keep(self, handle: Handle) -> None:
-        """Renew the job's lease while somebody watches it."""
-        while True:
-            await asyncio.sleep(LEASE_RENEWAL)
-            await self.target.renew(handle)
-
-    async def _ended(self, handle: Handle) -> None:
-        """Wait until the job has ended."""
-        while not (await self.target.status([handle]))[0].ended:
-            await asyncio.sleep(0.05)
-
-    def _handle(self) -> Handle:
-        if self.state.handle is None:
-            raise ActivityFailedException(f"Run {self.state.run_id} has no job")
-        return Handle.from_dict(self.state.handle)
-
-    def _salvage(self, handle: Handle) -> None:
-        """Keep the logs of a job that ended badly; if even that fails, say so."""
-        try:
-            self.record.fetch(self.target, handle)
-        except Exception as trouble:
-            self.log.warning("The logs of run %s could not be fetched: %s", self.state.run_id, trouble)
-
-    def _go_on(self) -> None:
-        """Stop here if the step has been cancelled meanwhile: Airflow's signal does not interrupt what runs."""
-        if self._cancelled:
-            raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled")
-
-    def _place(self, part: str) -> str:
-        local = self.ws.store.local_path(f"{self.record.folder}/{part}")
-        return str(local or f"{self.ws.root}/{self.record.folder}/{part}")

@@ -93,7 +93,28 @@ def plan_outputs(
                     hint="Use OutputFileDatasetConfig(...).as_upload()",
                 )
         planned.append(PlannedOutput(name, item, datastore, staging, final, value))
-    return planned
+    return _apart(planned)
+
+
+def _apart(planned: list[PlannedOutput]) -> list[PlannedOutput]:
+    """Return *planned* with a folder of its own for each output, whatever destinations they share.
+
+    :raises UserErrorException: one's folder lies in another's, which would then hold both outputs' files.
+    """
+    places = [(o.datastore.name, o.final) for o in planned]
+    apart = [
+        replace(o, final=posixpath.join(o.final, o.name)) if places.count(place) > 1 else o
+        for o, place in zip(planned, places, strict=True)
+    ]
+    for outer in apart:
+        for inner in apart:
+            if outer.datastore.name == inner.datastore.name and inner.final.startswith(outer.final + "/"):
+                raise UserErrorException(
+                    f"The output {inner.name!r} would be published into the folder of the output {outer.name!r}: "
+                    f"{inner.final} lies in {outer.final}",
+                    hint="Give them destinations of which none lies in another",
+                )
+    return apart
 
 
 def prepare(planned: list[PlannedOutput], earlier: str | None) -> None:
@@ -202,7 +223,7 @@ def asked_by_script(ws: Workspace, events: Iterable[Mapping[str, Any]]) -> list[
     asked = [(event, registry.pin(ws, event["definition"])) for event in events if event.get("kind") == "register"]
     for event, _ in asked:
         if not event.get("create_new_version"):
-            known = {v.id for v in registry.versions(ws, event["name"])}
+            known = {definitions.content_id(v.definition) for v in registry.versions(ws, event["name"])}
             if known and definitions.content_id(event["definition"]) not in known:
                 raise UserErrorException(
                     f"The script registers {event['name']!r}, which exists with another definition",
@@ -222,7 +243,7 @@ def register_from_script(
     for position, (event, files) in enumerate(asked):
         known = registry.versions(ws, event["name"])
         identity = definitions.content_id(event["definition"])
-        if known and (known[-1].id, known[-1].digest) == (identity, digest_of(files)):
+        if known and (definitions.content_id(known[-1].definition), known[-1].digest) == (identity, digest_of(files)):
             version = known[-1]
         else:
             version = registry.register(
@@ -239,6 +260,28 @@ def register_from_script(
     return versions
 
 
+def keep_validations(
+    ws: Workspace,
+    run_id: str,
+    validations: Mapping[str, Mapping[str, Any]],
+    references: Mapping[str, Mapping[str, Any]],
+    verdicts: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Keep what was found out about data that is published already, whatever it was.
+
+    :param validations: input → its gate.
+    :param references: input → what was judged.
+    """
+    for name, gate in validations.items():
+        record = {
+            "dataset": references[name],
+            "verdict": verdicts[name],
+            "run": run_id,
+            "promote_as": gate["promote_as"],
+        }
+        _keep(ws, f"validations/{run_id}.{name}.json", record)
+
+
 def promote(
     ws: Workspace,
     validations: Mapping[str, Mapping[str, Any]],
@@ -247,23 +290,17 @@ def promote(
     producer: Mapping[str, Any],
     log: Logger,
 ) -> dict[str, DatasetVersion]:
-    """Keep the validations of data that is published already, and register its files under the gated names.
+    """Register the files of data that has passed under its gated name.
 
-    :param validations: input → its gate.
     :param references: input → what was judged.
     :returns: input → the promoted version, where one was asked for.
     """
     promoted = {}
     for name, gate in validations.items():
-        reference, verdict, wanted = dict(references[name]), dict(verdicts[name]), gate["promote_as"]
-        _keep(
-            ws,
-            f"validations/{producer['run']}.{name}.json",
-            {"dataset": reference, "verdict": verdict, "run": producer["run"], "promoted_as": wanted},
-        )
+        wanted, verdict = gate["promote_as"], verdicts[name]
         if wanted is None:
             continue
-        judged = registry.resolve_reference(ws, reference)
+        judged = registry.resolve_reference(ws, references[name])
         promoted[name] = version = registry.register(
             ws,
             wanted,

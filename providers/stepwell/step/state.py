@@ -19,9 +19,10 @@ OVER = frozenset({"published", "failed", "cancelled"})
 class StepState:
     """The newest generation of a step.
 
-    :param phase: ``begun`` (nothing runs yet), ``submitted`` (a job runs or ran, and is not collected), ``judged``
-        (outputs may be published in part), or one of :data:`OVER`.
+    :param phase: ``begun`` (no job is noted yet), ``submitted`` (a job runs or ran), ``judged`` (versions may be
+        registered in part), ``cancelling`` (the job was told to end), or one of :data:`OVER`.
     :param handle: the job's handle on its target, once submitted.
+    :param resumed: an earlier try has left this generation; not kept.
     :param owner: token of the try that owns the job: an older try never cancels a job that a newer one adopted.
     """
 
@@ -30,6 +31,7 @@ class StepState:
     phase: str = "begun"
     handle: dict[str, Any] | None = None
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    resumed: bool = False
 
     @property
     def run_id(self) -> str:
@@ -59,25 +61,37 @@ def begin(ws: Workspace, key: JobKey) -> StepState:
         state = StepState(key.slug, 1)
         if document is not None:
             left = StepState(**{k: document[k] for k in ("slug", "generation", "phase", "handle")})
-            if left.phase in ("submitted", "judged"):
-                state = left
-            elif left.phase == "begun":
-                state.generation = left.generation
-            else:
+            if left.phase in OVER:
                 state.generation = left.generation + 1
+            else:
+                state = left
+                state.resumed = True
         fresh.append(state)
-        return asdict(state)
+        return _kept(state)
 
     ws.store.update(path(key.slug), next_state)
     return fresh[0]
 
 
-def save(ws: Workspace, state: StepState) -> None:
-    """Write *state*, unless a newer try or generation owns the step by now."""
+def save(ws: Workspace, state: StepState) -> bool:
+    """Write *state*, unless a newer try owns the step by now; return whether it is still this one's."""
+    mine = []
 
     def unless_newer(document: dict[str, Any] | None) -> dict[str, Any]:
-        if document is not None and document["owner"] != state.owner:
-            return document
-        return asdict(state)
+        mine.append(document is None or document["owner"] == state.owner)
+        return _kept(state) if mine[-1] or document is None else document
 
     ws.store.update(path(state.slug), unless_newer)
+    return mine[-1]
+
+
+def is_owned(ws: Workspace, state: StepState) -> bool:
+    """Whether no newer try has taken the step over."""
+    try:
+        return bool(ws.store.read_json(path(state.slug))["owner"] == state.owner)
+    except FileNotFoundError:
+        return True
+
+
+def _kept(state: StepState) -> dict[str, Any]:
+    return {name: value for name, value in asdict(state).items() if name != "resumed"}
