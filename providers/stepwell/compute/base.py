@@ -47,7 +47,7 @@ class ComputeTarget:
 
     ``ComputeTarget(workspace, name)`` returns one of the right class.
 
-    :param workspace: default: the default workspace.
+    :param workspace: a workspace or its name; default: the default workspace.
     :raises ComputeTargetException: "ComputeTargetNotFound: …", with the nearest names.
     """
 
@@ -61,14 +61,14 @@ class ComputeTarget:
         super().__init_subclass__(**kwargs)
         ComputeTarget._classes[cls._compute_type] = cls
 
-    def __new__(cls, workspace: Workspace | None = None, name: str | None = None) -> ComputeTarget:
+    def __new__(cls, workspace: Workspace | str | None = None, name: str | None = None) -> ComputeTarget:
         """Return the compute target *name*, as an instance of its own class."""
         if not isinstance(name, str):
             raise UserErrorException(f"{name!r} is not the name of a compute target", allowed=["a string"])
         ws = _workspace(workspace)
         return cls._from_record(ws, records.read(ws, name))
 
-    def __init__(self, workspace: Workspace | None = None, name: str | None = None) -> None:
+    def __init__(self, workspace: Workspace | str | None = None, name: str | None = None) -> None:
         """Do nothing: :meth:`__new__` has done all."""
 
     @classmethod
@@ -94,7 +94,9 @@ class ComputeTarget:
     # -- v1's class methods ------------------------------------------------------------------------------------------
 
     @staticmethod
-    def create(workspace: Workspace | None, name: str, provisioning_configuration: Configuration) -> ComputeTarget:
+    def create(
+        workspace: Workspace | str | None, name: str, provisioning_configuration: Configuration
+    ) -> ComputeTarget:
         """Create a managed compute target, or change the one of that name.
 
         :raises ComputeTargetException: the target cannot work; the reasons are in the message and nothing is written.
@@ -102,7 +104,7 @@ class ComputeTarget:
         return _add(workspace, name, provisioning_configuration, managed=True)
 
     @staticmethod
-    def attach(workspace: Workspace | None, name: str, attach_configuration: Configuration) -> ComputeTarget:
+    def attach(workspace: Workspace | str | None, name: str, attach_configuration: Configuration) -> ComputeTarget:
         """Attach something that exists as a compute target, or attach that of the same name anew.
 
         :raises ComputeTargetException: the target cannot work; the reasons are in the message and nothing is written.
@@ -110,7 +112,7 @@ class ComputeTarget:
         return _add(workspace, name, attach_configuration, managed=False)
 
     @staticmethod
-    def list(workspace: Workspace | None = None) -> list[ComputeTarget]:
+    def list(workspace: Workspace | str | None = None) -> list[ComputeTarget]:
         """Return all compute targets of the workspace, ``local`` included."""
         ws = _workspace(workspace)
         return [ComputeTarget._from_record(ws, records.read(ws, name)) for name in records.names(ws)]
@@ -245,12 +247,10 @@ class LocalTarget(ComputeTarget):
     _compute_type = "local"
 
 
-def _workspace(workspace: Workspace | None) -> Workspace:
-    if workspace is not None:
-        return workspace
-    from stepwell.workspace import Workspace
+def _workspace(workspace: Workspace | str | None) -> Workspace:
+    from stepwell.workspace.workspace import resolve_workspace
 
-    return Workspace.get_default()
+    return resolve_workspace(workspace)
 
 
 def _not_supported(what: str, target: ComputeTarget, instead: str | None) -> ComputeTargetException:
@@ -260,7 +260,7 @@ def _not_supported(what: str, target: ComputeTarget, instead: str | None) -> Com
     )
 
 
-def _add(workspace: Workspace | None, name: str, configuration: object, *, managed: bool) -> ComputeTarget:
+def _add(workspace: Workspace | str | None, name: str, configuration: object, *, managed: bool) -> ComputeTarget:
     if not isinstance(configuration, Configuration):
         allowed = "AmlCompute.provisioning_configuration(…)" if managed else "SynapseCompute.attach_configuration(…)"
         raise ComputeTargetException(f"{configuration!r} is not a configuration of a compute target", allowed=[allowed])

@@ -70,7 +70,7 @@ class LinkedService:
 
     @staticmethod
     def register(
-        workspace: Workspace | None, name: str, linked_service_config: SynapseWorkspaceLinkedServiceConfiguration
+        workspace: Workspace | str | None, name: str, linked_service_config: SynapseWorkspaceLinkedServiceConfiguration
     ) -> LinkedService:
         """Register a linked service, or change the one of that name."""
         if not isinstance(linked_service_config, SynapseWorkspaceLinkedServiceConfiguration):
@@ -84,7 +84,7 @@ class LinkedService:
         return LinkedService(ws, records.write_linked_service(ws, record))
 
     @staticmethod
-    def get(workspace: Workspace | None, name: str) -> LinkedService:
+    def get(workspace: Workspace | str | None, name: str) -> LinkedService:
         """Return a registered linked service.
 
         :raises ComputeTargetException: there is none of that name.
@@ -93,7 +93,7 @@ class LinkedService:
         return LinkedService(ws, records.read_linked_service(ws, name))
 
     @staticmethod
-    def list(workspace: Workspace | None = None) -> list[LinkedService]:
+    def list(workspace: Workspace | str | None = None) -> list[LinkedService]:
         """Return all linked services of the workspace."""
         ws = _workspace(workspace)
         return [LinkedService.get(ws, name) for name in records.linked_service_names(ws)]
@@ -147,7 +147,7 @@ class LinkedService:
         return f"LinkedService(name={self.name!r}, type={self.type!r})"
 
 
-def _workspace(workspace: Workspace | None) -> Workspace:
+def _workspace(workspace: Workspace | str | None) -> Workspace:
     from stepwell.compute.base import _workspace as default
 
     return default(workspace)

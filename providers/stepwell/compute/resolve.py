@@ -46,7 +46,7 @@ def target_of(ws: Workspace | None, record: records.Record) -> Target:
 
     :raises ComputeTargetException: its connection is missing or does not fit.
     """
-    record = dict(record)
+    record = _as_its_service_is(ws, record)
     if record.get("connection_id"):
         from stepwell.workspace.connections import get_connection
 
@@ -58,3 +58,18 @@ def target_of(ws: Workspace | None, record: records.Record) -> Target:
             )
         record["connection"] = connection
     return registry.target_class(record["kind"]).from_record(record, local_root(ws))
+
+
+def _as_its_service_is(ws: Workspace | None, record: records.Record) -> records.Record:
+    """Return the record with what its linked service says now; as it was attached, if the service is gone."""
+    record = dict(record)
+    name = record["configuration"].get("linked_service")
+    if ws is None or name is None:
+        return record
+    try:
+        service = records.read_linked_service(ws, name)["configuration"]
+    except ComputeTargetException:
+        return record
+    record["configuration"] = {**record["configuration"], "master": service.get("master")}
+    record["connection_id"] = service.get("spark_conn_id")
+    return record

@@ -9,7 +9,9 @@ from stepwell.compute.base import ComputeTarget, Configuration
 from stepwell.compute.linked_service import LinkedService
 from stepwell.errors import ComputeTargetException, UserErrorException
 
+#: v1's rule, for the name of the compute target and for that of the pool.
 _SYNAPSE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,14}[A-Za-z0-9]")
+_SYNAPSE_RULE = "2 to 16 letters, digits and '-', a letter first, no '-' last"
 
 
 class SynapseCompute(ComputeTarget):
@@ -22,7 +24,7 @@ class SynapseCompute(ComputeTarget):
         if not _SYNAPSE_NAME.fullmatch(name):
             raise ComputeTargetException(
                 f"{name!r} is not a valid name for a SynapseSpark compute target",
-                allowed=["2 to 16 letters, digits and '-', a letter first, no '-' last"],
+                allowed=[_SYNAPSE_RULE],
             )
 
     @staticmethod
@@ -45,6 +47,10 @@ class SynapseCompute(ComputeTarget):
             raise ComputeTargetException(f"type={type!r} is not right", allowed=["SynapseSpark"])
         if not isinstance(pool_name, str) or not pool_name:
             raise ComputeTargetException(f"pool_name={pool_name!r} is not right", allowed=["the name of a Spark pool"])
+        if not _SYNAPSE_NAME.fullmatch(pool_name):
+            raise ComputeTargetException(
+                f"pool_name={pool_name!r} is not a valid name for a Spark pool", allowed=[_SYNAPSE_RULE]
+            )
         service = linked_service.settings
         settings = {"linked_service": linked_service.name, "pool_name": pool_name, "master": service.get("master")}
         return Configuration(SynapseCompute, "spark", settings, service.get("spark_conn_id"))

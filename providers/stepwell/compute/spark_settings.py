@@ -62,6 +62,16 @@ def target_conf(conf: object) -> dict[str, str]:
     return _conf(conf)
 
 
+def over(target: Mapping[str, str], step: Mapping[str, str]) -> dict[str, str]:
+    """Return a step's settings over those of its compute target: lists of files are joined, the step's first."""
+    found = {**target, **step}
+    for key in LISTS.values():
+        items = [item.strip() for text in (step.get(key, ""), target.get(key, "")) for item in text.split(",")]
+        if any(items):
+            found[key] = ",".join(dict.fromkeys(filter(None, items)))
+    return found
+
+
 def absolute_files(found: Mapping[str, str], code: str) -> dict[str, str]:
     """Return the settings with the relative names in file lists made absolute, below the folder *code*."""
 

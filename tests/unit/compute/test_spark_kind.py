@@ -55,6 +55,16 @@ def test_a_steps_settings_go_before_the_targets_and_those_before_ours(tmp_path: 
     assert found["spark.ui.showConsoleProgress"] == "false"
 
 
+def test_the_targets_lists_of_files_are_joined_with_the_steps(tmp_path: Path) -> None:
+    target = SparkTarget(
+        "pool", tmp_path, conf={"spark.submit.pyFiles": "/shared/a.zip, /shared/b.zip", "spark.jars": "/shared/x.jar"}
+    )
+    found = conf(phase(target))
+    assert found["spark.submit.pyFiles"] == f"{target.layout('job').code}/lib.zip,/shared/a.zip,/shared/b.zip"
+    assert found["spark.jars"] == "/shared/x.jar"
+    assert "spark.files" not in found
+
+
 def test_a_standalone_master_is_told_how_many_cores_and_what_executors_see(tmp_path: Path) -> None:
     found = conf(phase(SparkTarget("pool", tmp_path, "spark://127.0.0.1:7077")))
     assert found["spark.cores.max"] == "6"

@@ -241,6 +241,9 @@ def test_azure_synapse_itself_is_not_built_and_says_so() -> None:
         ({"linked_service": "link1"}, "is not a LinkedService object"),
         ({"type": "Synapse"}, "Allowed: SynapseSpark"),
         ({"pool_name": None}, "pool_name=None"),
+        ({"pool_name": "1pool"}, "pool_name='1pool' is not a valid name for a Spark pool. Allowed: 2 to 16"),
+        ({"pool_name": "spark_01"}, "pool_name='spark_01' is not a valid name"),
+        ({"pool_name": "a-very-long-pool-name"}, "is not a valid name"),
     ],
 )
 def test_a_wrong_attach_configuration_is_refused(service: LinkedService, more: dict[str, Any], message: str) -> None:
@@ -278,3 +281,36 @@ def test_a_connection_that_is_missing_or_of_another_type_is_refused(
         ComputeTarget.attach(ws, "pool", SparkCompute.attach_configuration(spark_conn_id="spark_x"))
     with pytest.raises(ComputeTargetException, match="'spark_y' of the compute target 'pool' does not exist"):
         ComputeTarget.attach(ws, "pool", SparkCompute.attach_configuration(spark_conn_id="spark_y"))
+
+
+def test_a_pool_is_where_its_linked_service_is_now(
+    ws: Workspace, service: LinkedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stepwell.compute import records
+
+    connections(monkeypatch, conn_type="spark", host="local[3]")
+    pool = attach_synapse(ws, service)
+
+    def masters() -> tuple[str, ...]:
+        found = (target_for(ws, pool.name), pool.target())
+        return tuple(target.master for target in found if isinstance(target, SparkTarget))
+
+    assert masters() == ("local[*]", "local[*]")
+    LinkedService.register(ws, "link1", SynapseWorkspaceLinkedServiceConfiguration(master="local[2]"))
+    assert masters() == ("local[2]", "local[2]")
+    LinkedService.register(ws, "link1", SynapseWorkspaceLinkedServiceConfiguration(spark_conn_id="spark_x"))
+    assert masters() == ("local[3]", "local[3]")
+    records.remove_linked_service(ws, "link1")  # behind the back of unregister(), which refuses
+    assert masters() == ("local[*]", "local[*]"), "as it was attached"
+
+
+def test_a_workspace_may_be_given_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPWELL_ROOT", str(tmp_path / "ws"))
+    ComputeTarget.create("default", "cpu", AmlCompute.provisioning_configuration(max_nodes=1))
+    LinkedService.register("default", "link1", SynapseWorkspaceLinkedServiceConfiguration())
+    assert ComputeTarget("default", "cpu").name == "cpu"
+    assert [target.name for target in ComputeTarget.list("default")] == ["cpu", "local"]
+    assert [service.name for service in LinkedService.list("default")] == ["link1"]
+    assert LinkedService.get("default", "link1").type == "Synapse"
+    with pytest.raises(UserErrorException, match="7 is not a workspace"):
+        ComputeTarget.list(7)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from stepwell.compute import java
 from stepwell.compute.contract import Entry, EnvironmentRef, Layout, Log, Report
 from stepwell.compute.kinds.local import LocalTarget, base_variables, step_path
 from stepwell.compute.packing import pack
-from stepwell.compute.spark_settings import absolute_files, properties, settings
+from stepwell.compute.spark_settings import absolute_files, over, properties, settings
 from stepwell.errors import ComputeTargetException, UserErrorException
 
 _MASTER = re.compile(r"local(\[(\*|[1-9][0-9]*)(,[0-9]+)?\])?|local-cluster\[[0-9, ]+\]|spark://[^\s/,]+(,[^\s/,]+)*")
@@ -52,7 +52,7 @@ class SparkTarget(LocalTarget):
     """Spark in client mode: the driver is on this machine, in the step's environment.
 
     :param master: ``local[*]``, ``local[4]``, ``spark://host:port``.
-    :param conf: settings of the target; a step's own go before them.
+    :param conf: settings of the target; a step's own go before them, lists of files are joined.
     :param spark_home: a Spark installation; default: the environment's own PySpark.
     :param ship_environment: send the environment to the executors; default: unless the master is on this machine.
     """
@@ -186,7 +186,7 @@ class SparkTarget(LocalTarget):
             # A standalone master gives an application all its cores unless it is told how many to give.
             cores = int(step["spark.executor.instances"]) * int(step["spark.executor.cores"])
             found["spark.cores.max"] = str(cores)
-        return {**found, **self.conf, **step, "spark.master": self.master, "spark.submit.deployMode": "client"}
+        return {**found, **over(self.conf, step), "spark.master": self.master, "spark.submit.deployMode": "client"}
 
     def _executors(
         self,
