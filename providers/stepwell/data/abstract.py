@@ -8,10 +8,10 @@ from typing import Any, TypeVar, cast
 from stepwell.data import labels, manifests, registry
 from stepwell.data.consumption import DatasetConsumptionConfig
 from stepwell.data.version import DatasetVersion
-from stepwell.errors import DatasetError
+from stepwell.errors import DatasetError, UserErrorException
 from stepwell.runtime import definition as definitions
 from stepwell.runtime.names import check_name
-from stepwell.workspace.workspace import Workspace, resolve_workspace
+from stepwell.workspace.workspace import Workspace, plain, resolve_workspace, same_workspace
 
 Self = TypeVar("Self", bound="AbstractDataset")
 
@@ -36,6 +36,7 @@ class AbstractDataset:
     ) -> None:
         self._given = None if definition is None else dict(definition)
         self._workspace = workspace
+        self._default = resolve_workspace(None)  # apart: that nobody named one must not depend on what was looked up
         self._name = name
         self._wanted = version
         self._source = source
@@ -113,10 +114,8 @@ class AbstractDataset:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace that it is looked up in."""
-        if self._workspace is None:
-            self._workspace = resolve_workspace(None)
-        return self._workspace
+        """The workspace that it is looked up in: the one that was named, else the default one."""
+        return self._workspace or self._default
 
     def _registered(self) -> DatasetVersion:
         if self._source is None:
@@ -132,10 +131,11 @@ class AbstractDataset:
     def pinned(self, workspace: Workspace | str | None = None) -> DatasetVersion:
         """Return it with its files pinned: the registered version, or what the definition means now.
 
+        :raises UserErrorException: *workspace* is another one than the dataset's.
         :raises DatasetError: a path does not exist, or a pattern matches nothing.
         :raises DatasetChangedError: files of the registered version (that this is, or was made from) have changed.
         """
-        ws = resolve_workspace(workspace) if workspace is not None else self.workspace
+        ws = self._in(workspace)
         if self._name is None and self._source is None:
             return registry.unregistered(ws, self._plain())
         source = self._registered()
@@ -145,13 +145,29 @@ class AbstractDataset:
         return registry.unregistered(ws, self._plain(), {"name": source.name, "version": source.version})
 
     def input_source(self) -> dict[str, Any]:
-        """Return where an input made of this dataset comes from, as plain data (no I/O)."""
+        """Return where an input made of this dataset comes from, as plain data (no I/O).
+
+        ``workspace`` (see :func:`stepwell.workspace.workspace.plain`) is there if somebody said which it is.
+        """
+        where = {} if self._workspace is None else {"workspace": plain(self._workspace)}
         if self._name is not None:
-            return {"name": self._name, "version": self._wanted or "latest"}
+            return {"name": self._name, "version": self._wanted or "latest", **where}
         if self._source is not None:
             base = {"name": self._source.name, "version": self._source.version}
-            return {"definition": self._plain(), "base": base}
-        return {"definition": self._plain()}
+            return {"definition": self._plain(), "base": base, **where}
+        return {"definition": self._plain(), **where}
+
+    def _in(self, workspace: Workspace | str | None) -> Workspace:
+        """Return the workspace to use it in: *workspace*, or its own for ``None``."""
+        if workspace is None:
+            return self.workspace
+        ws = resolve_workspace(workspace)
+        if self._workspace is not None and not same_workspace(self._workspace, ws):
+            raise UserErrorException(
+                f"{self!r} is of the workspace {plain(self._workspace)!r} and cannot be used in {plain(ws)!r}",
+                hint="Use one workspace for both, or copy the data into a datastore of the other one",
+            )
+        return ws
 
     # -- taking it -------------------------------------------------------------------------------------------------
 
@@ -169,6 +185,7 @@ class AbstractDataset:
     ) -> Any:
         """Register it, with its files as they are now.
 
+        :param workspace: ``None``: the dataset's own, else the default one.
         :param create_new_version: make the next version if the name exists; the same definition with the same data is
             the version that exists already, as in v1.
         :returns: the registered dataset.
@@ -177,7 +194,7 @@ class AbstractDataset:
         """
         from stepwell.data.dataset import from_version
 
-        ws = resolve_workspace(workspace)
+        ws = self._in(workspace)
         check_name("dataset", name)
         pinned = self.pinned(ws)
         if create_new_version and name in registry.names(ws):

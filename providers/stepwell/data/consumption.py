@@ -7,6 +7,7 @@ from typing import Any
 
 from stepwell.errors import UserErrorException
 from stepwell.runtime.names import check_below, check_port
+from stepwell.workspace.workspace import plain
 
 MODES = ("direct", "download", "hdfs")
 _NO_TABULAR = "A tabular dataset is handed over by its id; only a file dataset can be {how}"
@@ -50,6 +51,11 @@ class DatasetConsumptionConfig:
                 hint="Use as_direct(), or Dataset.File.from_files(...) for the files",
             )
         if path_on_compute is not None:
+            if mode != "download":
+                raise UserErrorException(
+                    f"path_on_compute={path_on_compute!r} has no meaning for an input by {mode}: nothing is copied",
+                    hint="Use as_download(path_on_compute), or leave it out",
+                )
             if path_on_compute.startswith("/"):
                 raise UserErrorException(
                     f"path_on_compute={path_on_compute!r} is absolute, which is not supported yet",
@@ -94,12 +100,18 @@ class DatasetConsumptionConfig:
         return other
 
     def source(self) -> dict[str, Any]:
-        """Return where the data comes from: ``definition``, ``name`` and ``version``, or ``reference``; plain data."""
+        """Return where the data comes from, as plain data: ``definition``, ``name`` and ``version``, or ``reference``.
+
+        ``workspace`` (see :func:`stepwell.workspace.workspace.plain`) is beside the first two if somebody said which.
+
+        :raises UserErrorException: an input cannot be made of it.
+        """
         dataset = self.dataset
         if isinstance(dataset, tuple):
             if not 2 <= len(dataset) <= 3:
                 raise UserErrorException(f"{dataset!r} is not (workspace, name) or (workspace, name, version)")
-            return {"name": dataset[1], "version": dataset[2] if len(dataset) == 3 else "latest"}
+            where = {} if dataset[0] is None else {"workspace": plain(dataset[0])}
+            return {"name": dataset[1], "version": dataset[2] if len(dataset) == 3 else "latest", **where}
         if hasattr(dataset, "input_source"):
             return dict(dataset.input_source())
         if isinstance(dataset, dict) and "id" in dataset:

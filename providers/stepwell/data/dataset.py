@@ -11,7 +11,7 @@ from stepwell.data import registry
 from stepwell.data.abstract import AbstractDataset
 from stepwell.data.consumption import DatasetConsumptionConfig
 from stepwell.data.options import normalise
-from stepwell.data.reference import definition_paths
+from stepwell.data.reference import definition_paths, workspace_of
 from stepwell.data.version import DatasetVersion
 from stepwell.errors import UserErrorException
 from stepwell.runtime import definition as definitions
@@ -208,7 +208,8 @@ class _File:
         :raises UserErrorException: a path that is not understood.
         """
         options = normalise(None, {"partition_format": partition_format})
-        return FileDataset(definitions.make("file", None, definition_paths(path), options))
+        definition = definitions.make("file", None, definition_paths(path), options)
+        return FileDataset(definition, workspace=workspace_of(path))
 
 
 class Dataset:
@@ -225,7 +226,8 @@ class Dataset:
 
         :raises UserErrorException: a bad name.
         """
-        return NamedDataset(resolve_workspace(workspace), check_name("dataset", name), version)
+        ws = None if workspace is None else resolve_workspace(workspace)
+        return NamedDataset(ws, check_name("dataset", name), version)
 
     @staticmethod
     def get_by_id(workspace: Workspace | str | None, id: str) -> Any:
@@ -254,7 +256,7 @@ class NamedDataset(FileDataset, TabularDataset):
 
     kind = ""
 
-    def __init__(self, workspace: Workspace, name: str, version: int | str | None = "latest") -> None:
+    def __init__(self, workspace: Workspace | None, name: str, version: int | str | None = "latest") -> None:
         super().__init__(workspace=workspace, name=name, version=version)
 
     def found(self) -> AbstractDataset:
@@ -308,7 +310,8 @@ def local_files(ws: Workspace, version: DatasetVersion, folder: Path) -> list[st
 
 
 def _tabular(format: str, path: Any, options: Mapping[str, Any]) -> TabularDataset:
-    return TabularDataset(definitions.make("tabular", format, definition_paths(path), normalise(format, options)))
+    definition = definitions.make("tabular", format, definition_paths(path), normalise(format, options))
+    return TabularDataset(definition, workspace=workspace_of(path))
 
 
 def _class(kind: str) -> type[AbstractDataset]:

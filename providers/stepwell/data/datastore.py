@@ -36,6 +36,7 @@ class Datastore:
 
     def __init__(self, workspace: Workspace | str | None = None, name: str | None = None) -> None:
         self.workspace = resolve_workspace(workspace)
+        self._placed = workspace is not None
         self._name = None if name is None else check_name("datastore", name)
         self._backend: tuple[int, Backend] | None = None
 
@@ -181,6 +182,11 @@ class Datastore:
     def is_default(self) -> bool:
         """Whether it is the default datastore, whose name nobody has asked for yet."""
         return self._name is None
+
+    @property
+    def given_workspace(self) -> Workspace | None:
+        """The workspace that it was asked for in; ``None``: nobody said which, and a step takes its own."""
+        return self.workspace if self._placed else None
 
     @property
     def backend(self) -> Backend:

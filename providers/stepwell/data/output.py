@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from stepwell.data.consumption import DatasetConsumptionConfig
 from stepwell.errors import UserErrorException
 from stepwell.runtime.names import check_below, check_name, check_port
+from stepwell.workspace.workspace import plain
 
 #: Keys that a step's XCom holds beside its outputs.
 RESERVED = frozenset({"return_value", "stepwell_run"})
@@ -228,7 +229,10 @@ class HDFSOutputDatasetConfig(OutputDatasetConfig):
 
 
 def _destination(destination: Any) -> dict[str, Any]:
-    """Return ``{"datastore": name or None, "path": …}`` of v1's ``(datastore, path)``."""
+    """Return ``{"datastore": name or None, "path": …}`` of v1's ``(datastore, path)``.
+
+    ``workspace`` (see :func:`stepwell.workspace.workspace.plain`) is beside them if the datastore says which it is.
+    """
     if destination is None:
         return {"datastore": None, "path": DEFAULT_DESTINATION}
     if isinstance(destination, str) or not hasattr(destination, "__len__") or len(destination) != 2:
@@ -246,4 +250,6 @@ def _destination(destination: Any) -> dict[str, Any]:
                 f"The destination {path!r} holds the unknown placeholder {{{placeholder}}}",
                 allowed=["{run-id}", "{output-name}"],
             )
-    return {"datastore": name, "path": check_below("destination", path.lstrip("/"))}
+    workspace = plain(getattr(datastore, "given_workspace", None))
+    where = {} if workspace is None else {"workspace": workspace}
+    return {"datastore": name, "path": check_below("destination", path.lstrip("/")), **where}

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.data.stores.base import normal
 from stepwell.errors import UserErrorException
+from stepwell.workspace.workspace import plain, same_workspace
 
 if TYPE_CHECKING:
     from stepwell.data.datastore import Datastore
+    from stepwell.workspace.workspace import Workspace
 
 
 #: Stands for "the workspace's default datastore" in a definition until it is used: a DAG file that is being parsed
@@ -77,12 +79,36 @@ def definition_paths(path: Any) -> list[dict[str, str]]:
 
     :raises UserErrorException: there is none, or URLs and datastore paths are mixed.
     """
+    return [definition_path(p) for p in _each(path)]
+
+
+def workspace_of(path: Any) -> Workspace | None:
+    """Return the workspace whose datastores *path* names; ``None`` if no path says which.
+
+    :raises UserErrorException: the paths are of several workspaces.
+    """
+    found: Workspace | None = None
+    for one in _each(path):
+        datastore = one.datastore if isinstance(one, DataPath) else one[0] if isinstance(one, (tuple, list)) else None
+        workspace = getattr(datastore, "given_workspace", None)
+        if workspace is None:
+            continue
+        if found is not None and not same_workspace(found, workspace):
+            raise UserErrorException(
+                f"A dataset cannot have paths of two workspaces, {plain(found)!r} and {plain(workspace)!r}",
+                hint="Make a dataset of each",
+            )
+        found = workspace
+    return found
+
+
+def _each(path: Any) -> list[Any]:
     one = isinstance(path, (str, DataPath)) or (isinstance(path, tuple) and len(path) == 2 and isinstance(path[1], str))
     if one and isinstance(path, tuple) and isinstance(path[0], (tuple, DataPath)):
         one = False
     if one and isinstance(path, tuple) and all(isinstance(p, str) and "://" in p for p in path):
         one = False  # a tuple of two URLs
-    return [definition_path(p) for p in ([path] if one else list(path))]
+    return [path] if one else list(path)
 
 
 def _name(datastore: Any) -> str:

@@ -120,6 +120,11 @@ class Workspace:
         target.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         return target
 
+    @property
+    def given_root(self) -> str | None:
+        """The root that was given explicitly; ``None``: it is looked up when it is needed."""
+        return self._given
+
     # -- its place -------------------------------------------------------------------------------------------------
 
     @property
@@ -255,11 +260,32 @@ class Workspace:
 
     def serialize(self) -> dict[str, Any]:
         """Return plain data that is the same at each parse of a DAG file."""
-        return {"workspace": self.name}
+        return {"workspace": plain(self)}
 
 
-def resolve_workspace(workspace: Workspace | str | None) -> Workspace:
-    """Return *workspace*, the one of that name, or the default one for ``None``.
+#: A workspace as plain data: its name, or ``{"name", "root"}`` if its root was given explicitly.
+PlainWorkspace = str | dict[str, str]
+
+
+def plain(workspace: Workspace | PlainWorkspace | None) -> PlainWorkspace | None:
+    """Return *workspace* as plain data, the same at each parse, of which :func:`resolve_workspace` makes it again.
+
+    No I/O.
+
+    :returns: its name; ``{"name", "root"}`` if its root was given explicitly; ``None`` for ``None``: nobody said which.
+    :raises UserErrorException: it is no workspace.
+    """
+    if workspace is None:
+        return None
+    ws = resolve_workspace(workspace)
+    given = ws.given_root
+    if given is None:
+        return ws.name
+    return {"name": ws.name, "root": given if "://" in given else _place(given, {})[0]}
+
+
+def resolve_workspace(workspace: Workspace | PlainWorkspace | None) -> Workspace:
+    """Return *workspace*, the one of that name, the one that :func:`plain` stands for, or the default one for ``None``.
 
     :raises UserErrorException: it is something else.
     """
@@ -269,9 +295,20 @@ def resolve_workspace(workspace: Workspace | str | None) -> Workspace:
         return Workspace(workspace)
     if isinstance(workspace, Workspace):
         return workspace
+    if isinstance(workspace, Mapping) and "name" in workspace and set(workspace) <= {"name", "root"}:
+        return Workspace(workspace["name"], workspace.get("root"))
     raise UserErrorException(
         f"{workspace!r} is not a workspace", allowed=["a Workspace", "its name", "None for the default one"]
     )
+
+
+def same_workspace(one: Workspace | PlainWorkspace | None, other: Workspace | PlainWorkspace | None) -> bool:
+    """Say whether both are one workspace; ``None`` is the default one.
+
+    Nothing is looked up where both say the same; else their roots are (in connections, not in the workspaces).
+    """
+    first, second = resolve_workspace(one), resolve_workspace(other)
+    return plain(first) == plain(second) or first.root == second.root
 
 
 def _place(root: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from stepwell.data import registry
+from stepwell.data.consumption import DatasetConsumptionConfig
 from stepwell.data.dataset import Dataset, FileDataset, TabularDataset
 from stepwell.data.datastore import Datastore
 from stepwell.data.options import DataType, PromoteHeadersBehavior
+from stepwell.data.output import HDFSOutputDatasetConfig
 from stepwell.errors import DatasetChangedError, DatasetError, UserErrorException, WorkspaceError
 from stepwell.workspace import Workspace
 
@@ -29,14 +31,15 @@ def write(store: Datastore, path: str, text: str = "Age,Name\n1,a\n40,b\n") -> P
 
 def table(ws: Workspace, store: Datastore, path: str = "in/x.csv") -> TabularDataset:
     dataset = Dataset.Tabular.from_delimited_files(path=[(store, path)])
-    dataset._workspace = ws
+    assert dataset.workspace is ws
     return dataset
 
 
 def test_making_datasets_touches_nothing(ws: Workspace, store: Datastore, tmp_path: Path) -> None:
     dataset = table(ws, store, "no/such.csv")
     changed = dataset.keep_columns("Age").filter(dataset["Age"] > 30).take(3)
-    assert Dataset.get_by_name(ws, "titanic").as_named_input("x").source() == {"name": "titanic", "version": "latest"}
+    source = Dataset.get_by_name(ws, "titanic").as_named_input("x").source()
+    assert source == {"name": "titanic", "version": "latest", "workspace": {"name": "default", "root": ws.root}}
     assert [o["op"] for o in changed.definition["plan"]] == ["keep_columns", "filter", "take"]
     assert dataset.definition["plan"] == []
     assert list(tmp_path.iterdir()) == [], "nothing was written either"
@@ -302,3 +305,30 @@ def test_tags_and_description_change_and_the_version_does_not(ws: Workspace, sto
         found.add_tags({"n": 1})
     with pytest.raises(DatasetError, match="is not registered"):
         table(ws, store).add_tags({"a": "1"})
+
+
+def test_a_dataset_is_of_the_workspace_of_its_datastore(ws: Workspace, store: Datastore, tmp_path: Path) -> None:
+    write(store, "in/x.csv")
+    team = Workspace("team")
+    there = Dataset.File.from_files((Datastore(team, "store"), "x"))
+    anywhere = Dataset.File.from_files((Datastore.named("store"), "x"))
+    assert there.input_source()["workspace"] == "team"
+    assert "workspace" not in anywhere.input_source()
+    assert anywhere.workspace.name == "default"
+    assert "workspace" not in anywhere.input_source(), "whatever was looked up"
+    assert there.id == anywhere.id, "the id is of the definition"
+    assert HDFSOutputDatasetConfig(destination=(Datastore(team, "s"), "x")).destination["workspace"] == "team"
+    assert "workspace" not in HDFSOutputDatasetConfig(destination=("s", "x")).destination
+    with pytest.raises(UserErrorException, match="paths of two workspaces, .*'default'.* and 'team'"):
+        Dataset.File.from_files([(store, "x"), (Datastore(team, "store"), "x")])
+    same = Workspace("team", root=ws.root)
+    assert table(ws, store).register(same, "t").version == 1, "another name for the same place"
+    with pytest.raises(UserErrorException, match=r"TabularDataset.* is of the workspace .* cannot be used in"):
+        table(ws, store).register(Workspace(root=tmp_path / "other"), "t")
+
+
+@pytest.mark.parametrize("mode", ["direct", "hdfs"])
+def test_only_what_is_copied_has_a_path_on_the_compute(mode: str) -> None:
+    data = Dataset.File.from_files((Datastore.named("store"), "x"))
+    with pytest.raises(UserErrorException, match=f"'foo' has no meaning for an input by {mode}.*as_download"):
+        DatasetConsumptionConfig("x", data, mode=mode, path_on_compute="foo")

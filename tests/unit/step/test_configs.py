@@ -69,8 +69,9 @@ def test_a_path_on_compute_stays_in_the_jobs_folder(path: str, words: str) -> No
 @pytest.mark.parametrize(
     ("given", "source"),
     [
-        ((Workspace(), "data"), {"name": "data", "version": "latest"}),
-        ((Workspace(), "data", 3), {"name": "data", "version": 3}),
+        ((Workspace(), "data"), {"name": "data", "version": "latest", "workspace": "default"}),
+        ((Workspace("team"), "data", 3), {"name": "data", "version": 3, "workspace": "team"}),
+        ((None, "data", 3), {"name": "data", "version": 3}),
         (Dataset.get_by_name(None, "data", 2), {"name": "data", "version": 2}),
         ({"id": "x", "dataset": None}, {"reference": {"id": "x", "dataset": None}}),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from stepwell.errors import UserErrorException, WorkspaceError
 from stepwell.workspace import Workspace
+from stepwell.workspace.workspace import plain, resolve_workspace, same_workspace
 
 
 def test_building_one_touches_nothing(tmp_path: Path) -> None:
@@ -94,3 +95,26 @@ def test_identity(tmp_path: Path) -> None:
     (tmp_path / "a" / "workspace.json").write_text(json.dumps({**record, "format": 99}))
     with pytest.raises(WorkspaceError, match="has the format 99"):
         _ = Workspace(root=tmp_path / "a").uuid
+
+
+def test_a_workspace_as_plain_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = (tmp_path / "root").as_uri()
+    remote = "hdfs://nn:9000/ws?webhdfs_url=http://x:2"
+    assert plain(None) is None
+    assert plain(Workspace("team")) == plain("team") == "team"
+    assert plain(Workspace("team", "root")) == plain(plain(Workspace("team", "root"))) == {"name": "team", "root": root}
+    assert plain(Workspace(root=remote)) == {"name": "default", "root": remote}
+    for ws in (Workspace("team"), Workspace("team", "root"), Workspace(root=remote)):
+        again = resolve_workspace(json.loads(json.dumps(plain(ws))))
+        assert (again.name, again.place()) == (ws.name, ws.place())
+    for bad in ({"root": "/x"}, {"name": "a", "uuid": "b"}, 3):
+        with pytest.raises(UserErrorException, match="is not a workspace"):
+            resolve_workspace(bad)  # type: ignore[arg-type]
+
+
+def test_when_two_are_one_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPWELL_ROOT", str(tmp_path / "root"))
+    assert same_workspace(None, "default")
+    assert same_workspace(Workspace("team", tmp_path / "root"), "team"), "one root, given or looked up"
+    assert not same_workspace({"name": "team", "root": "/other"}, "team")
