@@ -297,3 +297,24 @@ def test_an_offline_run_has_what_scripts_call(
         run.create_children()
     with pytest.raises(UserErrorException, match=r"run\.get_portal_url is not built"):
         run.get_portal_url()
+
+
+def test_numbers_and_texts_that_json_does_not_know_are_logged_and_kept(in_job: Job) -> None:
+    import json
+
+    from azureml.core import Run
+
+    from stepwell.payload import metrics
+
+    run = Run.get_context()
+    run.log("loss", float("nan"))
+    run.log("loss", float("-inf"))
+    run.log_row("row", x=float("inf"), y="caf\udce9")
+    run.log("caf\udce9", 1)
+    run.tag("file", "caf\udce9.csv")
+    found = run.get_metrics()
+    assert repr(found["loss"]) == "[nan, -inf]"
+    assert (found["row"], found["caf?"], run.get_tags()) == ({"x": float("inf"), "y": "caf?"}, 1, {"file": "caf?.csv"})
+    kept = {name: metrics.finite(value) for name, value in metrics.metrics(in_job.events()).items()}
+    assert kept == {"loss": ["nan", "-inf"], "row": {"x": "inf", "y": "caf?"}, "caf?": 1}
+    json.dumps(kept, allow_nan=False).encode("utf-8")

@@ -56,9 +56,9 @@ class JobDirectory:
         return os.path.join(self.path, *parts)
 
 
-def to_bytes(obj: Any) -> bytes:
+def to_bytes(obj: Any, errors: str = "strict") -> bytes:
     """Return *obj* as the bytes of a JSON file (names in order, so that equal objects give equal bytes)."""
-    return (json.dumps(obj, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n").encode("utf-8")
+    return (json.dumps(obj, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n").encode("utf-8", errors)
 
 
 def read_json(path: str) -> Any:
@@ -154,8 +154,8 @@ class EventWriter:
         self._timer: threading.Timer | None = None
 
     def add(self, kind: str, **fields: Any) -> None:
-        """Note an event; *fields* must be JSON."""
-        line = to_bytes(dict(fields, kind=kind, t=time.time()))
+        """Note an event; *fields* must be JSON. Text that is none (a file's name in another encoding) gets "?"."""
+        line = to_bytes(dict(fields, kind=kind, t=time.time()), "replace")
         if os.getpid() != self._process:
             self._reset()
         with self._lock:

@@ -121,6 +121,32 @@ def test_start_up_imports_little(launcher: Path, job: Path) -> None:
     assert not loaded & {"typing", "subprocess", "pathlib", "dataclasses", "urllib.parse", "tempfile", "logging"}
 
 
+WILD = """
+import os, sys
+for _ in range(160):
+    os.write(1, b"\\xff\\x00x\\xc3" * 16384)  # 10 MB, no line and no text
+os.write(2, b"\\nend \\xe4\\n" + b"\\r" * 1000000)
+sys.exit(3)
+"""
+
+
+def test_bytes_that_are_no_text_and_a_line_without_end_are_passed_on_in_little_memory(
+    launcher: Path, job: Path
+) -> None:
+    phase = {"name": "step", "argv": [sys.executable, "-I", "-S", "-c", WILD]}
+    (job / "job.json").write_text(json.dumps({"phases": [phase], "secret_names": ["A"]}))
+    (job / "secrets.json").write_text(json.dumps({"A": "open-sesame"}))
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", str(launcher), str(job)], {}, setpgroup=0)
+    _, status, used = os.wait4(pid, 0)
+    assert status == 0
+    assert used.ru_maxrss < 64 * 1024, "KiB"
+    assert (final(job)["status"], final(job)["exit_code"]) == ("failed", 3)
+    assert (job / "logs" / "azureml" / "driver" / "stdout").stat().st_size == 160 * 65536
+    assert (job / "logs" / "step.log").stat().st_size >= 160 * 65536 + 1000000
+    assert (job / "events" / "final.json").stat().st_size < 256 * 1024
+    assert "end \ufffd" in (job / "logs" / "step.log").read_text(errors="replace")
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounts a small tmpfs")
 def test_a_full_disk_does_not_lose_the_final_status(launcher: Path, job: Path) -> None:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(job)], check=False)
