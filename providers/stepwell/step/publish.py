@@ -132,6 +132,7 @@ def prepare(planned: list[PlannedOutput], earlier: str | None) -> None:
 def upload(planned: list[PlannedOutput], uploads: Mapping[str, Path], log: Logger) -> None:
     """Bring outputs by upload to their datastores, still aside.
 
+    :raises DatasetError: an output holds a link that leads out of it, or to a folder.
     :raises DatastoreError: the datastore does not take them.
     """
     for output in planned:
@@ -142,7 +143,7 @@ def upload(planned: list[PlannedOutput], uploads: Mapping[str, Path], log: Logge
         if backend.exists(output.final):
             continue  # an earlier try has published it
         backend.delete(output.staging, recursive=True)
-        files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+        files = _files(output.name, folder)
         log.info("Output %s: uploading %d files", output.name, len(files))
         for file in files:
             backend.put(file, posixpath.join(output.staging, file.relative_to(folder).as_posix()))
@@ -337,6 +338,22 @@ def sweep(planned: list[PlannedOutput]) -> None:
 
 def _keep(ws: Workspace, path: str, record: dict[str, Any]) -> None:
     ws.store.update(path, lambda _: record)
+
+
+def _files(name: str, folder: Path) -> list[Path]:
+    """Return the files of an output by upload; nothing is left out in silence, and nothing else is taken along."""
+    root = folder.resolve()
+    files = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root)):
+            raise DatasetError(
+                f"The output {name!r} holds a link, {path.relative_to(folder)} → {path.readlink()}, "
+                f"which leads {'to a folder' if path.is_dir() else 'out of the output'}",
+                hint="Copy what it leads to into the output, or leave the link out",
+            )
+        if path.is_file():
+            files.append(path)
+    return files
 
 
 def _has_files(output: PlannedOutput, folder: str) -> bool:

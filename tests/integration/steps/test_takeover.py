@@ -9,7 +9,13 @@ from tests.support.steps import Bench, die, until
 
 from stepwell import Dataset, OutputFileDatasetConfig
 from stepwell.data import registry
-from stepwell.errors import ActivityFailedException, ComputeTargetException, GateFailedException, UserErrorException
+from stepwell.errors import (
+    ActivityFailedException,
+    ComputeTargetException,
+    DatasetError,
+    GateFailedException,
+    UserErrorException,
+)
 from stepwell.operators import PythonScriptStepOperator, ValidateDatasetOperator
 from stepwell.step import publish
 from stepwell.step.tenure import Overtaken
@@ -149,6 +155,18 @@ def test_a_job_that_was_told_to_end_is_waited_out_not_adopted(bench: Bench) -> N
     bench.run(one, try_number=2)
     assert "again" in bench.log.lines
     assert bench.record()["run_id"].endswith("-g2")
+
+
+@pytest.mark.parametrize(("target", "leads"), [("/etc/hostname", "out of the output"), (".", "to a folder")])
+def test_a_link_in_an_output_is_not_followed_in_silence(bench: Bench, target: str, leads: str) -> None:
+    script = f"import os, sys\nopen(sys.argv[1] + '/a', 'w').close()\nos.symlink({target!r}, sys.argv[1] + '/link')\n"
+    one = out("a")
+    linking = PythonScriptStepOperator(
+        task_id="s", script_name="s.py", source_directory=bench.source({"s.py": script}), arguments=[one], outputs=[one]
+    )
+    with pytest.raises(DatasetError, match=f"'a' holds a link, link → {target}, which leads {leads}"):
+        bench.run(linking)
+    assert bench.registered() == []
 
 
 def test_two_outputs_cannot_register_one_name(bench: Bench) -> None:
