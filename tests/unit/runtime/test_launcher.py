@@ -147,6 +147,7 @@ def test_bytes_that_are_no_text_and_a_line_without_end_are_passed_on_in_little_m
     assert "end \ufffd" in (job / "logs" / "step.log").read_text(errors="replace")
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounts a small tmpfs")
 def test_a_full_disk_does_not_lose_the_final_status(launcher: Path, job: Path) -> None:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(job)], check=False)
