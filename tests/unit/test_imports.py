@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,9 @@ import pytest
 
 import stepwell
 import stepwell.operators
+from stepwell import Dataset, Datastore, FileDataset, TabularDataset, Workspace
+from stepwell.data.abstract import AbstractDataset
+from stepwell.not_built import NotBuiltError, NotBuiltImportError, hints
 from stepwell.provider_info import get_provider_info
 
 #: What a DAG file must not pay for.
@@ -119,3 +125,59 @@ def test_operators_load_nothing_heavy_beyond_airflow(project: Path) -> None:
     loaded = loaded_by(everything, project)
     assert (loaded - airflow) & HEAVY == set()
     assert "airflow" not in loaded_by("import stepwell.operators", project)
+
+
+# -- names of v1 that are not built ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "instead"), sorted(hints("stepwell").items()))
+def test_a_name_of_v1_says_what_to_use_instead(name: str, instead: str) -> None:
+    assert not hasattr(stepwell, name)
+    words = f"^{name} is not built yet. {re.escape(instead.rstrip('.'))}"
+    with pytest.raises(NotBuiltError, match=words):
+        getattr(stepwell, name)
+    with pytest.raises(NotBuiltImportError, match=words):
+        exec(f"from stepwell import {name}")
+
+
+def test_what_nobody_knows_stays_pythons_own_error() -> None:
+    with pytest.raises(ImportError, match="cannot import name 'Nonsense' from 'stepwell'"):
+        exec("from stepwell import Nonsense")
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'stepwell\.nonsense'"):
+        importlib.import_module("stepwell.nonsense")
+
+
+@pytest.mark.parametrize(
+    ("owner", "shown"),
+    [
+        (Workspace, "Workspace"),
+        (Workspace("team"), "Workspace"),
+        (Datastore, "Datastore"),
+        (Datastore("team", "store"), "Datastore"),
+        (Dataset, "Dataset"),
+        (Dataset.Tabular, "Dataset.Tabular"),
+        (Dataset.File, "Dataset.File"),
+        (TabularDataset, "TabularDataset"),
+        (FileDataset, "FileDataset"),
+        (Dataset.get_by_name("team", "data"), "TabularDataset"),
+        (Dataset.get_by_name("team", "data"), "FileDataset"),
+        (Dataset.File.from_files(("store", "x")), "dataset"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_a_method_of_v1_says_what_to_use_instead(owner: object, shown: str) -> None:
+    for name, instead in hints(shown).items():
+        assert not hasattr(owner, name)
+        with pytest.raises(NotBuiltError, match=f"^{shown}.{name} is not built yet. {re.escape(instead)}"):
+            getattr(owner, name)
+
+
+def test_no_name_that_is_built_is_in_the_table() -> None:
+    assert not set(hints("stepwell")) & set(stepwell.__all__)
+    data = (Dataset, Dataset.Tabular, Dataset.File, AbstractDataset, TabularDataset, FileDataset)
+    for cls in (Workspace, Datastore, *data):
+        source = inspect.getsource(cls)
+        defined = {n.name for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)}
+        taken = {n for n, v in vars(cls).items() if type(v).__name__ == "_NotBuilt"}
+        assert taken, cls
+        assert not defined & taken, cls

@@ -9,6 +9,7 @@ from stepwell.data import labels, manifests, registry
 from stepwell.data.consumption import DatasetConsumptionConfig
 from stepwell.data.version import DatasetVersion
 from stepwell.errors import DatasetError, UserErrorException
+from stepwell.not_built import says_what_is_not_built
 from stepwell.runtime import definition as definitions
 from stepwell.runtime.names import check_name
 from stepwell.workspace.workspace import Workspace, plain, resolve_workspace, same_workspace
@@ -16,6 +17,7 @@ from stepwell.workspace.workspace import Workspace, plain, resolve_workspace, sa
 Self = TypeVar("Self", bound="AbstractDataset")
 
 
+@says_what_is_not_built("dataset")
 class AbstractDataset:
     """What tabular and file datasets share.
 

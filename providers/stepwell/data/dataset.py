@@ -14,19 +14,27 @@ from stepwell.data.options import normalise
 from stepwell.data.reference import definition_paths, workspace_of
 from stepwell.data.version import DatasetVersion
 from stepwell.errors import UserErrorException
+from stepwell.not_built import says_what_is_not_built
 from stepwell.runtime import definition as definitions
 from stepwell.runtime.names import check_name
 from stepwell.workspace.workspace import Workspace, resolve_workspace
 
 
+@says_what_is_not_built("TabularDataset")
 class TabularDataset(AbstractDataset):
     """Rows and columns, read from delimited, parquet or JSON-lines files."""
 
     kind = "tabular"
 
     def keep_columns(self, columns: str | list[str], validate: bool = False) -> TabularDataset:
-        """Return only *columns* (whether they exist shows when it is read)."""
-        return self._with(definitions.keep_columns(columns))
+        """Return only *columns*.
+
+        :param validate: read the data now to see whether they are there; without it, that shows when it is read.
+        """
+        kept = self._with(definitions.keep_columns(columns))
+        if validate:
+            kept.take(1).to_pandas_dataframe()
+        return kept
 
     def drop_columns(self, columns: str | list[str]) -> TabularDataset:
         """Return all but *columns*."""
@@ -68,6 +76,7 @@ class TabularDataset(AbstractDataset):
         return reading.to_spark(version.definition, [f.uri for f in version.files])
 
 
+@says_what_is_not_built("FileDataset")
 class FileDataset(AbstractDataset):
     """Files, whatever is in them."""
 
@@ -118,6 +127,7 @@ class FileDataset(AbstractDataset):
         return DatasetConsumptionConfig(None, self).as_mount(path_on_compute)
 
 
+@says_what_is_not_built("Dataset.Tabular")
 class _Tabular:
     """How tabular datasets are made: ``Dataset.Tabular.from_…``. Files are looked at when the dataset is first used."""
 
@@ -194,6 +204,7 @@ class _Tabular:
         return _tabular("json_lines", path, options)
 
 
+@says_what_is_not_built("Dataset.File")
 class _File:
     """How file datasets are made: ``Dataset.File.from_files``."""
 
@@ -212,6 +223,7 @@ class _File:
         return FileDataset(definition, workspace=workspace_of(path))
 
 
+@says_what_is_not_built("Dataset")
 class Dataset:
     """Where datasets come from: made of files (``Dataset.Tabular``, ``Dataset.File``), or found by name or id."""
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from stepwell.data.reference import DataReference
 from stepwell.data.stores.base import Backend, normal, open_backend
 from stepwell.errors import DatastoreError, UserErrorException
+from stepwell.not_built import says_what_is_not_built
 from stepwell.runtime.names import check_name, nearest
 from stepwell.workspace.connections import ConnectionInfo, get_connection
 from stepwell.workspace.workspace import DEFAULT_DATASTORE, Workspace, resolve_workspace
@@ -23,6 +24,7 @@ CONNECTION_TYPE = "stepwell_datastore"
 log = logging.getLogger(__name__)
 
 
+@says_what_is_not_built("Datastore")
 class Datastore:
     """A datastore by its name. Building one costs nothing and asks nobody.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from stepwell.errors import UserErrorException, WorkspaceError
+from stepwell.not_built import says_what_is_not_built
 from stepwell.runtime.names import check_name
 from stepwell.workspace.connections import get_connection
 from stepwell.workspace.store import Store, open_store
@@ -28,6 +29,7 @@ _CONFIG_FOLDERS = (".", ".azureml", "aml_config")
 _CONFIG_NAMES = ("config.json", "project.json")
 
 
+@says_what_is_not_built("Workspace")
 class Workspace:
     """A named place for datasets, compute targets and runs.
 

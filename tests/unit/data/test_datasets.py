@@ -332,3 +332,14 @@ def test_only_what_is_copied_has_a_path_on_the_compute(mode: str) -> None:
     data = Dataset.File.from_files((Datastore.named("store"), "x"))
     with pytest.raises(UserErrorException, match=f"'foo' has no meaning for an input by {mode}.*as_download"):
         DatasetConsumptionConfig("x", data, mode=mode, path_on_compute="foo")
+
+
+def test_kept_columns_are_looked_for_when_asked_to(monkeypatch: pytest.MonkeyPatch, store: Datastore) -> None:
+    read: list[TabularDataset] = []
+    monkeypatch.setattr(TabularDataset, "to_pandas_dataframe", lambda self: read.append(self))
+    data = Dataset.Tabular.from_delimited_files((store, "x.csv"))
+    data.keep_columns("Age")
+    assert read == []
+    kept = data.keep_columns("Age", validate=True)
+    assert [o["op"] for o in kept.definition["plan"]] == ["keep_columns"]
+    assert [[o["op"] for o in r.definition["plan"]] for r in read] == [["keep_columns", "take"]]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -135,8 +136,8 @@ def test_checksums_are_remembered_but_not_trusted_while_young(tmp_path: Path, mo
     assert sums.of(path).startswith("sha256:")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 @pytest.mark.integration
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounts a small tmpfs")
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     import subprocess
 
@@ -144,7 +145,9 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     small.mkdir()
     (tmp_path / "big").write_bytes(b"x" * (2 << 20))
     (tmp_path / "fits").write_bytes(b"x" * 1000)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine does not let us mount")
     try:
         backend = LocalBackend(str(small))
         backend.put(tmp_path / "fits", "d/x")
