@@ -28,6 +28,8 @@ from stepwell.errors import (
     ComputeTargetException,
     DatasetChangedError,
     DatasetError,
+    EnvironmentException,
+    GateFailedException,
     StepwellError,
     UserErrorException,
     WorkspaceError,
@@ -224,6 +226,99 @@ def test_a_program_that_is_not_there(bench: Bench) -> None:
 def test_a_mapped_step_cannot_register_a_fixed_name(bench: Bench) -> None:
     with pytest.raises(UserErrorException, match="mapped step.*fixed name.*Leave register_on_complete out"):
         bench.run(step(bench), map_index=3)
+
+
+# -- environments ------------------------------------------------------------------------------------------------------
+
+TABBED = "name: training\ndependencies:\n\t- six==1.17.0\n"
+BOMB = """\
+a: &a [six, six, six, six, six, six, six, six, six, six]
+b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]
+dependencies: [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]
+"""
+
+
+@pytest.fixture
+def nothing_half_built(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the test a target of its own; after it: no job there, no environment, and none under way."""
+    folder = tmp_path / "scratch"
+    monkeypatch.setenv("STEPWELL_SCRATCH", str(folder))
+    yield
+    assert list(folder.glob("jobs/*")) == []
+    assert list(folder.glob("environments/[!.]*")) == []
+    assert list(folder.glob("environments/.building/*")) == []
+
+
+@pytest.mark.usefixtures("nothing_half_built")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: x\ndependancies:\n- six\n", ["line 2", "unknown key 'dependancies'", "Allowed:", "Did you mean 'dep"]),
+        (TABBED, ["line 3", "a tab cannot indent YAML", "Allowed: spaces", "Replace the tab with spaces"]),
+        (BOMB, ["line 2", "the alias *a is not accepted", "Write the value out", "expand without end"]),
+    ],
+    ids=["unknown key", "tab", "alias bomb"],
+)
+def test_a_malformed_conda_specification(bench: Bench, text: str, words: list[str]) -> None:
+    file = Path(bench.source({"conda_dependencies.yml": text}), "conda_dependencies.yml")
+    refused(bench, step(bench, environment=str(file)), UserErrorException, str(file), *words)
+
+
+@pytest.mark.usefixtures("nothing_half_built")
+def test_an_environment_that_cannot_be(bench: Bench) -> None:
+    file = Path(
+        bench.source({"conda_dependencies.yml": "dependencies:\n- pip:\n  - six==999.0\n"}), "conda_dependencies.yml"
+    )
+    words = ("cannot be resolved", "pip: six==999.0", "there is no version of six==999.0")
+    message = refused(bench, step(bench, environment=str(file)), EnvironmentException, *words)
+    assert "cannot be resolved" in str(bench.record()["error"])
+    assert message.count("\n") < 40
+
+
+# -- rows that do not fit ----------------------------------------------------------------------------------------------
+
+RAGGED = "name,age\nAnn,1\nBob,2,too much\nCid,3\n"
+
+READ = """
+import sys
+from azureml.core import Dataset, Run
+run = Run.get_context()
+frame = Dataset.get_by_id(run.experiment.workspace, id=sys.argv[1]).to_pandas_dataframe()
+open(sys.argv[2] + "/rows", "w").write(str(len(frame)))
+"""
+
+
+def test_a_ragged_file_that_the_script_reads(bench: Bench, pandas_environment: Any) -> None:
+    bench.put({"raw/good.csv": "name,age\nZoe,9\n", "raw/people.csv": RAGGED})
+    people = Dataset.Tabular.from_delimited_files((bench.datastore, "raw/*.csv")).as_named_input("people")
+    output = OutputFileDatasetConfig("out").register_on_complete("out")
+    bad = step(
+        bench,
+        people,
+        source_directory=bench.source({"run.py": READ}),
+        arguments=[people, output],
+        outputs=[output],
+        environment=pandas_environment,
+    )
+    with pytest.raises(ActivityFailedException) as caught:
+        bench.run(bad)
+    message = str(caught.value)
+    assert "people.csv' line 3 has 3 fields where 2 are expected" in message
+    assert "Correct the row, quote fields that hold the separator, or give the right separator=" in message
+    assert "exit code 1" in message
+
+
+def test_a_ragged_file_that_a_gate_reads(bench: Bench) -> None:
+    suite = {"name": "people", "expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": "name"}}]}
+    output = OutputFileDatasetConfig("out").read_delimited_files().register_on_complete("out")
+    output = output.validate_with(suite)
+    script = f'printf "{RAGGED}" > "$AZURE_ML_OUTPUT_out/people.csv"'.replace("\n", "\\n")
+    bad = CommandStepOperator(task_id="bad", command=["sh", "-c", script], outputs=[output])
+    with pytest.raises(GateFailedException) as caught:
+        bench.run(bad)
+    message = str(caught.value)
+    assert "people.csv' line 3 has 3 fields where 2 are expected" in message
+    assert "Correct the row" in message
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------
