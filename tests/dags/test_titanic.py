@@ -157,7 +157,7 @@ step1_input2 = titanic_file_dataset.as_named_input("file_input").as_hdfs()
 step1_output = HDFSOutputDatasetConfig(destination=(datastore, "test")).register_on_complete(name="article_dataset")
 
 env = Environment(name="myenv")
-env.python.conda_dependencies.add_pip_package("pyparsing==3.2.3")
+env.python.conda_dependencies.add_pip_package("azureml-core>=1.20.0")
 
 with DAG("article", schedule=None):
     step_1 = SynapseSparkStepOperator(name="synapse-spark",
@@ -173,7 +173,8 @@ with DAG("article", schedule=None):
                                       driver_cores=2,
                                       executor_memory="1g",
                                       executor_cores=2,
-                                      num_executors=1)
+                                      num_executors=1,
+                                      environment=env)
 
     step2_input = step1_output.as_input("step2_input").as_download()
 
