@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias
@@ -24,7 +25,10 @@ def dataset_asset(dataset: Any, workspace: Any = None) -> Asset:
     :param workspace: the workspace or its name; default: the default workspace.
     """
     name = check_name("dataset", dataset if isinstance(dataset, str) else getattr(dataset, "name", None))
-    where = workspace if isinstance(workspace, str) else getattr(workspace, "name", None) or "default"
+    where = workspace if isinstance(workspace, str) else None
+    if isinstance(workspace, Mapping):
+        where = workspace["name"]
+    where = where or getattr(workspace, "name", None) or "default"
     return Asset(
         name=name if where == "default" else f"{where}/{name}", uri=f"stepwell://{where}/{name}", group="dataset"
     )

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class WorkspaceHook(BaseHook):
     """A workspace: its datasets, by name and version, and the references that tasks pass on.
 
-    :param stepwell_conn_id: the workspace's connection, ``stepwell_<name>``. It need not exist: then the workspace is
-        where ``STEPWELL_ROOT`` says, or in ``./.stepwell``.
+    :param stepwell_conn_id: the workspace's connection, ``stepwell_<name>``; one of another name must say the root. It
+        need not exist: then the workspace is where ``STEPWELL_ROOT`` says, or in ``./.stepwell``.
     """
 
     conn_name_attr = "stepwell_conn_id"
@@ -31,9 +31,22 @@ class WorkspaceHook(BaseHook):
     @cached_property
     def workspace(self) -> Workspace:
         """The workspace; nothing is looked at before it is used."""
+        from stepwell.errors import WorkspaceError
+        from stepwell.hooks.connections import AirflowConnections
         from stepwell.workspace import Workspace
 
-        return Workspace(self.stepwell_conn_id.removeprefix("stepwell_"))
+        prefix, _, name = self.stepwell_conn_id.partition("_")
+        if prefix == "stepwell" and name:
+            return Workspace(name)
+        connection = AirflowConnections().get(self.stepwell_conn_id)
+        root = connection and (connection.extra.get("root") or connection.host)
+        if not connection or not root:
+            raise WorkspaceError(
+                f"The connection {self.stepwell_conn_id!r} names no root",
+                hint="Name it stepwell_<workspace>, or put the root URL into its host",
+            )
+        webhdfs = connection.extra.get("webhdfs_url")
+        return Workspace("default", f"{root}?webhdfs_url={webhdfs}" if webhdfs else root)
 
     def get_conn(self) -> Workspace:
         """Return the workspace."""
@@ -58,6 +71,8 @@ class WorkspaceHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Look whether the workspace can be read and written."""
         try:
+            self.workspace.store.replace("connection-test", b"")
+            self.workspace.store.delete("connection-test")
             return True, f"Workspace {self.workspace.name} at {self.workspace.root} ({self.workspace.uuid})"
         except Exception as error:
             return False, str(error)

@@ -33,18 +33,20 @@ class AttachComputeTargetOperator(BaseOperator):
         super().__init__(**kwargs)
         self.target_name = name
         self.attach_configuration = attach_configuration
-        self.workspace = workspace if isinstance(workspace, str | None) else workspace.name
+        from stepwell.workspace.workspace import plain
+
+        self.workspace = plain(workspace)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Attach and probe."""
         from stepwell.compute.targets import ComputeTarget
-        from stepwell.workspace import Workspace
+        from stepwell.workspace.workspace import resolve_workspace
 
         try:
             wanted = self.attach_configuration
             configuration = wanted() if callable(wanted) else wanted
             name = check_name("compute target", self.target_name)
-            target = ComputeTarget.attach(Workspace(self.workspace or "default"), name, configuration)
+            target = ComputeTarget.attach(resolve_workspace(self.workspace), name, configuration)
             target.wait_for_completion(show_output=True)
         except UserErrorException as error:
             raise AirflowFailException(str(error)) from error  # a target that does not answer may answer later

@@ -51,7 +51,8 @@ class StepOperator(BaseOperator):
     :param secrets: environment variable → id of the Airflow connection whose password it is. Never logged or stored.
     :param allow_reuse: accepted, and without effect for now: a step always runs.
     :param version: a tag of the step's functionality, kept with the run.
-    :param workspace: the ``Workspace`` or its name; default: the default workspace.
+    :param workspace: the ``Workspace`` or its name; default: that of the inputs and outputs, else the default
+        workspace.
     """
 
     template_fields: Sequence[str] = (
@@ -98,7 +99,6 @@ class StepOperator(BaseOperator):
         kwargs.setdefault("execution_timeout", longest(runconfig))
         super().__init__(task_id=task_id or task_id_of(name or script_name), **kwargs)
         self.step_name = name or self.task_id
-        self.workspace = workspace if isinstance(workspace, str | None) else workspace.name
         self.runconfig = runconfig
         self.source_directory = source_directory
         self.script_name = script_name
@@ -111,6 +111,7 @@ class StepOperator(BaseOperator):
             **(getattr(runconfig, "environment_variables", None) or {}),
             **(environment_variables or {}),
         }
+        self.workspace = ports.workspace_of(workspace, self.inputs, self.outputs)
         self.secrets = dict(secrets or {})
         self.allow_reuse = allow_reuse
         self.version = version
@@ -154,12 +155,12 @@ class StepOperator(BaseOperator):
         :returns: output name → dataset reference.
         """
         from stepwell.step.life import Life
-        from stepwell.workspace import Workspace
+        from stepwell.workspace.workspace import resolve_workspace
 
         ti = context["ti"]
         key = JobKey(_instance(), ti.dag_id, ti.run_id, ti.task_id, ti.map_index if ti.map_index is not None else -1)
         self._life = Life(
-            Workspace(self.workspace or "default"),
+            resolve_workspace(self.workspace),
             self.specification(context),
             key,
             try_number=ti.try_number,

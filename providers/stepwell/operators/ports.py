@@ -153,3 +153,32 @@ def _listed(port: str, name: str | None, known: Mapping[str, Any], what: str) ->
             hint=f"Add it to {port}s=",
         )
     return name
+
+
+def workspace_of(workspace: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+    """Return the step's workspace as plain data: the one it was given, else that of its inputs and outputs.
+
+    :raises UserErrorException: they are not of one workspace.
+    """
+    from stepwell.workspace.workspace import plain
+
+    given = plain(workspace)
+    named = {name: item["source"].get("workspace") for name, item in inputs.items()}
+    named |= {name: item["destination"].get("workspace") for name, item in outputs.items()}
+    for name, other in named.items():
+        if other is None:
+            continue
+        if given is None:
+            given = other
+        elif other != given:
+            raise UserErrorException(
+                f"{name!r} is of the workspace {_told(other)}, and the step is of {_told(given)}",
+                hint="A step reads and writes one workspace: take its inputs and outputs from one",
+            )
+    return given
+
+
+def _told(plain_workspace: Any) -> str:
+    if isinstance(plain_workspace, str):
+        return repr(plain_workspace)
+    return f"{plain_workspace['name']!r} at {plain_workspace['root']}"

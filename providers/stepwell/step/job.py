@@ -79,7 +79,7 @@ def document(
         "main": {"script": f"{layout.code}/{spec.script}" if spec.script else None, "arguments": arguments},
         "inputs": {i.name: i.port() for i in plan.inputs},
         "outputs": {o.name: {"mode": o.mode, "value": o.value} for o in plan.outputs},
-        "datasets": {i.version.id: i.dataset() for i in plan.inputs},
+        "datasets": {i.version.id: {**i.dataset(), "id": i.version.id} for i in plan.inputs},
         "gates": judged,
         "lease_seconds": 24 * 3600,
         "last_lines": 20,

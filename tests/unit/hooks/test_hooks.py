@@ -237,8 +237,6 @@ def test_a_connection_that_does_not_exist_fails_its_test() -> None:
 
 # -- as the form's Test button asks ------------------------------------------------------------------------------------
 
-IGNORED = pytest.mark.xfail(strict=True, reason="WorkspaceHook looks for stepwell_<name>, whatever its connection says")
-
 
 @pytest.mark.parametrize(
     ("conn_type", "works", "extra"),
@@ -247,8 +245,8 @@ IGNORED = pytest.mark.xfail(strict=True, reason="WorkspaceHook looks for stepwel
         ("stepwell_compute", False, {"target": "cpu"}),
         ("stepwell_datastore", True, {"kind": "local", "root": "{folder}"}),
         ("stepwell_datastore", False, {"kind": "s3", "root": "{folder}"}),
-        pytest.param("stepwell_workspace", True, {"root": "{folder}/lab"}, marks=IGNORED),
-        pytest.param("stepwell_workspace", False, {"root": "{folder}/file/lab"}, marks=IGNORED),
+        ("stepwell_workspace", True, {"root": "{folder}/lab"}),
+        ("stepwell_workspace", False, {"root": "{folder}/file/lab"}),
     ],
 )
 def test_the_form_tests_what_is_in_it(

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import DAG, task
 from airflow.serialization.serialized_objects import DagSerialization
 
-from stepwell import Dataset, DatasetConsumptionConfig, HDFSOutputDatasetConfig, OutputFileDatasetConfig
+from stepwell import Dataset, DatasetConsumptionConfig, HDFSOutputDatasetConfig, OutputFileDatasetConfig, Workspace
 from stepwell.errors import UserErrorException
 from stepwell.operators import CommandStepOperator, PythonScriptStepOperator
 
@@ -163,3 +163,19 @@ def test_a_mapped_step_is_built_with_the_same_ports() -> None:
     assert unmapped.arguments == [{"input": "data"}, "2"]
     again = step("again", inputs=unmapped.inputs, outputs=unmapped.outputs, arguments=unmapped.arguments)
     assert (again.inputs, again.arguments) == (unmapped.inputs, unmapped.arguments)
+
+
+def test_a_step_is_of_the_workspace_of_its_inputs_and_outputs() -> None:
+    other, rooted = Workspace("other"), Workspace("default", root="/somewhere")
+    assert step().workspace is None
+    data = Dataset.get_by_name(other, "d").as_named_input("data").as_download()
+    assert step(inputs=[data]).workspace == "other"
+    written = OutputFileDatasetConfig("o", (rooted.get_default_datastore(), "x"))
+    assert step(outputs=[written]).workspace == {"name": "default", "root": "file:///somewhere"}
+    assert step(workspace=rooted).workspace == {"name": "default", "root": "file:///somewhere"}
+    with pytest.raises(
+        UserErrorException, match="'o' is of the workspace 'default' at file:///somewhere, and .* 'other'"
+    ):
+        step(inputs=[data], outputs=[OutputFileDatasetConfig("o", (rooted.get_default_datastore(), "x"))])
+    with pytest.raises(UserErrorException, match="'data' is of the workspace 'other', and the step is of 'third'"):
+        step(inputs=[data], workspace="third")

@@ -25,6 +25,7 @@ def from_entry(entry: dict[str, Any]) -> AnyDataset:
         version=entry.get("version"),
         description=entry.get("description"),
         tags=entry.get("tags"),
+        id=entry.get("id"),
     )
 
 

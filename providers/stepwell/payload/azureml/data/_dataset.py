@@ -26,6 +26,7 @@ class AbstractDataset:
 
     :param definition: see ``stepwell.runtime.definition``.
     :param files: the pinned files; ``None`` when the step was not given them.
+    :param id: the id by which the step was given it: a registered version has one of its own.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class AbstractDataset:
         version: int | None = None,
         description: str | None = None,
         tags: dict[str, str] | None = None,
+        id: str | None = None,
     ) -> None:
         self._definition = definitions.check(definition)
         self._files = None if files is None else list(files)
@@ -44,11 +46,12 @@ class AbstractDataset:
         self.version = version
         self.description = description
         self.tags: dict[str, str] = dict(tags or {})
+        self._id = id
 
     @property
     def id(self) -> str:
-        """The content id: the same definition has the same id everywhere."""
-        return definitions.content_id(self._definition)
+        """What ``Dataset.get_by_id`` finds it by; of a dataset made here, the id of its definition."""
+        return self._id or definitions.content_id(self._definition)
 
     @property
     def definition(self) -> dict[str, Any]:
