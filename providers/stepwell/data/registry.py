@@ -156,16 +156,25 @@ def register(
             f"A dataset {name!r} exists already, with another definition or other data",
             hint="Pass create_new_version=True to make this its next version",
         )
-    key = producer.get("key") if producer else None
-    if key is not None:
-        made = _made_by(ws, name, key, known)
-        if made is not None:
-            _point(ws, made)  # the first try may have died before it did
-            return made
     version = _version(ws, definition, files, id="", name=name, description=description, tags=dict(tags or {}))
     manifest = version.to_dict()
     del manifest["version"], manifest["id"]  # the record's name says it: which one it gets is known when it has it
     manifest.update(producer=dict(producer) if producer else None, verdict=verdict, rows=rows, schema=schema)
+    key = producer.get("key") if producer else None
+    if key is None:
+        return _next(ws, name, manifest, known)
+    # Two tries of one producer must not both find that nobody has made its version yet.
+    with ws.store.lock(f"datasets/{name}/producers"):
+        known = _numbers(ws, name)
+        made = _made_by(ws, name, key, known)
+        if made is None:
+            return _next(ws, name, manifest, known)
+    _point(ws, made)  # the first try may have died before it did
+    return made
+
+
+def _next(ws: Workspace, name: str, manifest: dict[str, Any], known: Sequence[int]) -> DatasetVersion:
+    """Create the next version's record, and the pointer of its id."""
     number = ws.store.create_numbered(f"datasets/{name}", (known[-1] if known else 0) + 1, encode(manifest))
     made = DatasetVersion.from_dict({**manifest, "version": number})
     _point(ws, made)
