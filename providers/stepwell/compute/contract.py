@@ -37,7 +37,11 @@ class Entry:
 
 
 class Source(Protocol):
-    """Where the files of a transfer come from."""
+    """Where the files of a transfer come from.
+
+    A source may have an attribute ``digest``, a string that is another one when a name or a content is: then also files
+    that changed without changing their sizes are not taken for those that an earlier try has staged.
+    """
 
     def files(self) -> Iterable[tuple[str, int]]:
         """Return the relative name and the size in bytes of each file."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from stepwell.runtime import protocol
@@ -36,13 +36,15 @@ class DiskFiles:
             return False
         return True
 
-    async def put(self, reader: BinaryIO, path: str) -> None:
-        """Write a file from a stream, in pieces; its folder is made."""
-        await asyncio.to_thread(_put, reader, path)
+    async def put(self, reader: BinaryIO, path: str, drafts: str) -> None:
+        """Write a file from a stream, in pieces; until it is whole it is in *drafts*."""
+        await asyncio.to_thread(_put, reader, path, drafts)
 
-    async def make(self, path: str) -> None:
+    async def make(self, path: str, mode: int | None = None) -> None:
         """Make a folder and those above it."""
-        os.makedirs(path, exist_ok=True)
+        os.makedirs(path, mode=0o777 if mode is None else mode, exist_ok=True)
+        if mode is not None:
+            os.chmod(path, mode)  # whatever the umask, and whoever made it first
 
     async def touch(self, path: str) -> None:
         """Make the file if there is none, and set its time to now."""
@@ -78,10 +80,10 @@ class DiskFiles:
 
         await asyncio.to_thread(extract, archive, path)
 
-    async def fetch(self, path: str, local: Path) -> None:
+    async def fetch(self, path: str, local: Path, taken: frozenset[str] = frozenset(), apart: str = "") -> None:
         """Copy the folder *path* to *local*, by hard links where the filesystem allows it."""
         if os.path.isdir(path):
-            await asyncio.to_thread(_fetch, path, local)
+            await asyncio.to_thread(_fetch, path, local, taken, apart)
 
     async def remove(self, path: str) -> None:
         """Remove a file or a folder with all that is in it."""
@@ -95,9 +97,10 @@ class DiskFiles:
         return Path(path)
 
 
-def _put(reader: BinaryIO, path: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    aside = f"{path}.{os.getpid()}-{time.perf_counter_ns()}.tmp"
+def _put(reader: BinaryIO, path: str, drafts: str) -> None:
+    for folder in (drafts, os.path.dirname(path)):
+        os.makedirs(folder, exist_ok=True)
+    aside = os.path.join(drafts, f"{os.getpid()}-{time.perf_counter_ns()}.tmp")
     try:
         with open(aside, "xb") as sink:
             shutil.copyfileobj(reader, sink, _CHUNK)
@@ -107,19 +110,27 @@ def _put(reader: BinaryIO, path: str) -> None:
         raise
 
 
-def _fetch(path: str, local: Path) -> None:
+def _fetch(path: str, local: Path, taken: frozenset[str], apart: str) -> None:
     top = os.path.realpath(path)
     local.mkdir(parents=True, exist_ok=True)
+    folders_taken = {parent.as_posix() for name in taken for parent in PurePosixPath(name).parents}
+
+    def place(relative: PurePosixPath, *, folder: bool) -> Path:
+        chain = {relative.as_posix(), *(parent.as_posix() for parent in relative.parents)}
+        is_taken = not chain.isdisjoint(taken) or (not folder and relative.as_posix() in folders_taken)
+        return local / apart / relative if is_taken else local / relative
+
     for folder, folders, names in os.walk(path):
         # os.walk does not go into links to folders, so no loop is possible; they are left out.
         folders[:] = [name for name in folders if not os.path.islink(os.path.join(folder, name))]
-        into = local / os.path.relpath(folder, path)
-        into.mkdir(exist_ok=True)
+        relative = PurePosixPath(os.path.relpath(folder, path))
+        place(relative, folder=True).mkdir(parents=True, exist_ok=True)
         for name in names:
             source = os.path.realpath(os.path.join(folder, name))
             if not source.startswith(top + os.sep) or not os.path.isfile(source):
                 continue
-            target = into / name
+            target = place(relative / name, folder=False)
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             try:
                 os.link(source, target)

@@ -23,11 +23,14 @@ class Files(Protocol):
     async def create(self, path: str, data: bytes) -> bool:
         """Write a file if there is none; return whether this call did."""
 
-    async def put(self, reader: BinaryIO, path: str) -> None:
-        """Write a file from a stream, in pieces; its folder is made."""
+    async def put(self, reader: BinaryIO, path: str, drafts: str) -> None:
+        """Write a file from a stream, in pieces; its folder is made.
 
-    async def make(self, path: str) -> None:
-        """Make a folder and those above it."""
+        :param drafts: a folder on the same filesystem that holds the file until it is whole; it is made.
+        """
+
+    async def make(self, path: str, mode: int | None = None) -> None:
+        """Make a folder and those above it; with *mode* it gets exactly those permissions, also if it was there."""
 
     async def touch(self, path: str) -> None:
         """Make the file if there is none, and set its time to now."""
@@ -44,10 +47,13 @@ class Files(Protocol):
     async def unpack(self, archive: Path, path: str) -> None:
         """Make the folder *path* from a local zip archive, all of it or nothing, each member checked."""
 
-    async def fetch(self, path: str, local: Path) -> None:
+    async def fetch(self, path: str, local: Path, taken: frozenset[str] = frozenset(), apart: str = "") -> None:
         """Copy the folder *path* to the local folder *local*, which is made; nothing happens if there is none.
 
         Links are followed when they stay below *path*, and left out when they do not.
+
+        :param taken: relative names of files in *local* that must stay as they are.
+        :param apart: the folder below *local* for those whose place is taken.
         """
 
     async def remove(self, path: str) -> None:

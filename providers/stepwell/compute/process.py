@@ -48,7 +48,8 @@ class ProcessRunner:
 
     async def start(self, argv: Sequence[str], directory: str) -> _Started:
         """Start a launcher."""
-        with open(os.path.join(directory, "logs", "launcher.log"), "ab") as log:
+        path = os.path.join(directory, "logs", "launcher.log")
+        with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as log:
             process = subprocess.Popen(
                 list(argv),
                 cwd="/",

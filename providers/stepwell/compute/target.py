@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import posixpath
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stepwell.compute import shipping
-from stepwell.compute.contract import Handle, Job, Layout, Outcome, Status, Target
+from stepwell.compute.contract import Handle, Job, Layout, Outcome, Status, Target, Transfer
 from stepwell.compute.ports import Exec, Files, Runner
 from stepwell.errors import ComputeTargetException
 from stepwell.runtime import protocol
@@ -23,6 +24,9 @@ SILENT_SECONDS = 60.0
 #: How often to look for news of a job, in seconds: soon at first, then less and less often.
 POLL_FIRST, POLL_LONGEST = 0.02, 0.5
 _LOG_PIECE = 1 << 18
+#: What is being staged, so that another try knows whether it may go on with it; and where files are until they are
+#: whole.
+_MANIFEST, _DRAFTS = ".staged.json", ".drafts"
 
 
 class JobDirectoryTarget(Target):
@@ -63,11 +67,17 @@ class JobDirectoryTarget(Target):
     # -- stage and submit --------------------------------------------------------------------------------------------
 
     async def stage(self, job: Job) -> None:
-        """Bring code, inputs and the payload there; ``job.json`` comes last and says that all the rest is there."""
+        """Bring code, inputs and the payload there; ``job.json`` comes last and says that all the rest is there.
+
+        What an earlier try has left half-staged is gone on with only if it was the very same; else it is cleared away.
+        """
         at = self.directory(job.id)
-        if await self._exists(at.pid) or await self._exists(at.final):
+        if await self._claimed(at):
             return
+        await self.files.remove(at.secrets)  # of a try that was lost before its launcher began
         await self._ship_payload()
+        if not await self._ready_to_fill(at, await asyncio.to_thread(_manifest, job)):
+            return
         for folder in (at.logs, at.inputs, at.outputs, at.gates, at.events):
             await self.files.make(folder)
         # From here on it is the owner's: whoever gives up while staging can cancel and forget the job.
@@ -75,19 +85,41 @@ class JobDirectoryTarget(Target):
         for name, output in (job.document.get("outputs") or {}).items():
             if output.get("mode") == "upload":
                 await self.files.make(posixpath.join(at.outputs, check_below("output", name)))
-        if job.archive is None:
-            await self.files.make(at.code)
-        elif not await self._exists(at.code):
-            await self.files.unpack(job.archive, at.code)
-        for transfer in job.transfers:
-            folder = posixpath.join(at.path, check_below("transfer", transfer.relative))
-            there = await self.files.sizes(folder)
-            # Sources may be far away: the loop goes on (a cancel may need it) while they are asked.
-            for name, size in await asyncio.to_thread(list, transfer.source.files()):
-                if there.get(check_below("file", name)) != size:
-                    with await asyncio.to_thread(transfer.source.open, name) as reader:
-                        await self.files.put(reader, posixpath.join(folder, name))
-        await self.files.write(at.document, protocol.to_bytes(self.completed(job.document)))
+        if not await self._exists(at.document):
+            if job.archive is None:
+                await self.files.make(at.code)
+            elif not await self._exists(at.code):
+                await self.files.unpack(job.archive, at.code)
+            for transfer in job.transfers:
+                await self._transfer(at, transfer)
+            await self._clear(at.below(_DRAFTS))
+        await self.files.write(at.document, protocol.to_bytes(self.completed(job.document)), 0o600)
+
+    async def _ready_to_fill(self, at: protocol.JobDirectory, manifest: bytes) -> bool:
+        """Make the job directory hold nothing but what *manifest* tells of; return False if a launcher has come."""
+        await self.files.make(at.path, 0o700)
+        if await self._read(at.below(_MANIFEST)) != manifest:
+            await self.files.remove(at.document)  # a launcher that is only just starting must not run a mixture
+            if await self._claimed(at):
+                return False
+            # The manifest goes before what it tells of: cut off in between, the next try clears away the rest.
+            for path in (at.below(_MANIFEST), at.code, at.inputs, at.outputs):
+                await self._clear(path)
+            await self.files.write(at.below(_MANIFEST), manifest, 0o600)
+        await self._clear(at.below(_DRAFTS))
+        return True
+
+    async def _transfer(self, at: protocol.JobDirectory, transfer: Transfer) -> None:
+        """Copy the files that are not there yet; a file that is there is whole, for it got its name at the end."""
+        relative = check_below("transfer", transfer.relative)
+        folder = posixpath.join(at.path, relative)
+        # In code/ a file of that name and size may be the snapshot's.
+        there = {} if posixpath.join(relative, "").startswith("code/") else await self.files.sizes(folder)
+        # Sources may be far away: the loop goes on (a cancel may need it) while they are asked.
+        for name, size in await asyncio.to_thread(list, transfer.source.files()):
+            if there.get(check_below("file", name)) != size:
+                with await asyncio.to_thread(transfer.source.open, name) as reader:
+                    await self.files.put(reader, posixpath.join(folder, name), at.below(_DRAFTS))
 
     async def submit(self, job: Job) -> Handle:
         """Start the launcher; it claims the job, so that of several only one runs it."""
@@ -95,7 +127,7 @@ class JobDirectoryTarget(Target):
         handle = Handle(self.name, job.id, at.path)
         await self.adopt(handle, str(job.document.get("owner", "")))
         await self.renew(handle)
-        if await self._exists(at.pid) or await self._exists(at.final):
+        if await self._claimed(at):
             return handle
         if not await self._exists(at.document):
             raise ComputeTargetException(f"The job {job.id} is not staged on {self.name}", hint="Call stage first")
@@ -107,7 +139,7 @@ class JobDirectoryTarget(Target):
             deadline = time.monotonic() + START_SECONDS
             while not await self._exists(at.pid):
                 if started.ended() is not None or time.monotonic() > deadline:
-                    if await self._exists(at.pid) or await self._exists(at.final):
+                    if await self._claimed(at):
                         break
                     raise ComputeTargetException(
                         f"The launcher of job {job.id} on {self.name} did not start: {await self._complaint(at)}"
@@ -122,8 +154,8 @@ class JobDirectoryTarget(Target):
     async def find(self, job_id: str) -> Handle | None:
         """Return the handle of a job that has been submitted, or None."""
         at = self.directory(job_id)
-        there = await self._exists(at.pid) or await self._exists(at.final)
-        return Handle(self.name, job_id, at.path) if there else None
+        await self._drop_stale_secrets(at)
+        return Handle(self.name, job_id, at.path) if await self._claimed(at) else None
 
     async def adopt(self, handle: Handle, owner: str) -> None:
         """Write the new owner down."""
@@ -221,14 +253,11 @@ class JobDirectoryTarget(Target):
         final = await self._final(at)
         if final is None:
             raise ComputeTargetException(f"The job {handle.job_id} has not ended: it is {status.state}")
-        code = self.directory(handle.job_id).code
-        for source, name in (
-            (at.logs, "logs"),
-            (posixpath.join(code, "logs"), "logs"),
-            (at.gates, "gates"),
-            (posixpath.join(code, "outputs"), "outputs"),
-        ):
+        for source, name in ((at.logs, "logs"), (at.gates, "gates"), (posixpath.join(at.code, "outputs"), "outputs")):
             await self.files.fetch(source, into / name)
+        # The script's own logs, as in v1, in the same folder; what has the name of one of ours goes to logs/script.
+        ours = frozenset(await self.files.sizes(at.logs))
+        await self.files.fetch(posixpath.join(at.code, "logs"), into / "logs", ours, "script")
         if (here := self.files.local(at.events)) is None:
             here = into / "events"
             await self.files.fetch(at.events, here)
@@ -258,6 +287,7 @@ class JobDirectoryTarget(Target):
         for job_id in await self.files.names(posixpath.join(self.root, "jobs")):
             at = self.directory(job_id)
             handle = Handle(self.name, job_id, at.path)
+            await self._drop_stale_secrets(at)
             if await self._process(at) is not None and not (await self._status(handle)).ended:
                 continue
             for path in (at.final, at.lease, at.document, at.path):  # the first that is there tells the age
@@ -284,6 +314,38 @@ class JobDirectoryTarget(Target):
     async def _exists(self, path: str) -> bool:
         return await self.files.modified(path) is not None
 
+    async def _claimed(self, at: protocol.JobDirectory) -> bool:
+        """Return whether a launcher has the job, or had it, or never will."""
+        return await self._exists(at.pid) or await self._exists(at.final)
+
+    async def _clear(self, path: str) -> None:
+        await self.files.remove(path)
+        if await self._exists(path):
+            raise ComputeTargetException(
+                f"{path} on {self.name}, left by an earlier try, cannot be removed", hint="Remove it by hand"
+            )
+
+    async def _drop_stale_secrets(self, at: protocol.JobDirectory) -> None:
+        """Remove secrets that no launcher will take: by now it would have."""
+        written = await self.files.modified(at.secrets)
+        if written is not None and time.time() - written > START_SECONDS:
+            await self.files.remove(at.secrets)
+
+    async def _read(self, path: str) -> bytes | None:
+        try:
+            return await self.files.read(path)
+        except FileNotFoundError:
+            return None
+
+    async def _tail(self, folder: str, name: str, most: int) -> str:
+        """Return the last *most* bytes of a log, however long that is."""
+        size = (await self.files.sizes(folder)).get(name, 0)
+        try:
+            said = await self.files.read(posixpath.join(folder, name), max(0, size - most), most)
+        except FileNotFoundError:
+            return ""
+        return said.decode("utf-8", "replace")
+
     async def _json(self, path: str) -> dict[str, Any] | None:
         import json
 
@@ -306,19 +368,13 @@ class JobDirectoryTarget(Target):
 
     async def _end(self, at: protocol.JobDirectory, status: str, reason: str) -> None:
         """Write the final status of a job whose launcher cannot, unless there is one."""
-        try:
-            tail = (await self.files.read(at.step_log))[-8192:].decode("utf-8", "replace").splitlines()[-20:]
-        except FileNotFoundError:
-            tail = []
+        tail = (await self._tail(at.logs, posixpath.basename(at.step_log), 8192)).splitlines()[-20:]
         await self.files.make(at.events)
         await self.files.create(at.final, protocol.to_bytes(protocol.final_document(status, reason, last_lines=tail)))
+        await self.files.remove(at.secrets)  # with a final status no launcher will begin
 
     async def _complaint(self, at: protocol.JobDirectory) -> str:
-        try:
-            said = await self.files.read(posixpath.join(at.logs, "launcher.log"))
-        except FileNotFoundError:
-            said = b""
-        return said[-2000:].decode("utf-8", "replace").strip() or "it said nothing; was it killed?"
+        return (await self._tail(at.logs, "launcher.log", 2000)).strip() or "it said nothing; was it killed?"
 
     async def _ship_payload(self) -> None:
         if await self._exists(self.payload):
@@ -333,3 +389,17 @@ class JobDirectoryTarget(Target):
             except Exception:
                 if not await self._exists(self.payload):  # else somebody else was faster, with the same content
                     raise
+
+
+def _manifest(job: Job) -> bytes:
+    """Return what tells the content of *job* from that of another one under the same id: code and inputs."""
+    archive = None
+    if job.archive is not None:
+        with open(job.archive, "rb") as file:
+            archive = hashlib.file_digest(file, "sha256").hexdigest()
+    transfers = []
+    for transfer in job.transfers:
+        files = sorted([str(name), int(size)] for name, size in transfer.source.files())
+        digest = getattr(transfer.source, "digest", None)
+        transfers.append({"to": transfer.relative, "files": files, "digest": digest})
+    return protocol.to_bytes({"format": 1, "archive": archive, "transfers": transfers})

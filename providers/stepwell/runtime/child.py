@@ -87,5 +87,21 @@ def _become(argv: list[str], cwd: str, environment: dict[str, str], out: int, er
         code = 127 if error.errno == errno.ENOENT else 126
         subject = cwd if error.filename == cwd else argv[0]
         os.write(2, f"stepwell: cannot start {subject}: {error.strerror}\n".encode("utf-8", "replace"))
+    except (ValueError, TypeError) as error:
+        problem = _unfit(argv, environment) or str(error)
+        os.write(2, f"stepwell: cannot start {argv[0]!r}: {problem}\n".encode("utf-8", "replace"))
     finally:
         os._exit(code)
+
+
+def _unfit(argv: list[str], environment: dict[str, str]) -> str | None:
+    """Return what the system cannot take, without the values of variables: one may be a secret."""
+    for number, argument in enumerate(argv):
+        if "\0" in argument:
+            return f"argument {number} holds a NUL character: {argument!r}"
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name:
+            return f"{name!r} cannot be the name of an environment variable"
+        if "\0" in value:
+            return f"the value of the environment variable {name!r} holds a NUL character"
+    return None

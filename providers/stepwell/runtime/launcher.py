@@ -67,6 +67,8 @@ def claim(job: protocol.JobDirectory) -> dict[str, str] | None:
                 protocol.create_json(job.pid, processes.identity())
             except FileExistsError:
                 ours = False
+        # Whoever found no launcher may have ended the job in the meantime.
+        ours = ours and not os.path.exists(job.final)
         secrets: dict[str, str] = {}
         try:
             if ours:
@@ -267,6 +269,8 @@ class Launch:
             return
         self._looked = now
         self.cancelled = self._request()
+        if self.cancelled is None and os.path.exists(self.job.final):
+            self.cancelled = "somebody else has written the final status of this job"
         if self.cancelled is None:
             try:
                 age = time.time() - os.stat(self.job.lease).st_mtime

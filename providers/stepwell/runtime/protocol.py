@@ -219,7 +219,7 @@ def read_events(directory: str) -> list[dict[str, Any]]:
                     if not isinstance(event, dict):
                         raise ValueError
                     event["t"] = float(event.get("t", 0))
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, OverflowError, RecursionError):
                     event = {"kind": "unreadable", "segment": segment, "t": 0.0}
                 events.append(event)
     events.sort(key=lambda event: event["t"])

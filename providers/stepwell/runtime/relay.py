@@ -7,6 +7,7 @@ A disk that is full must neither stop the step nor cost the job its final status
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
 
@@ -45,32 +46,44 @@ class Masker:
     def __init__(self, secrets: list[bytes]) -> None:
         self._secrets = secrets
         self._held = b""
+        # Of those that begin at the same place the longest: the alternatives are tried in their order.
+        ordered = sorted(secrets, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(re.escape(secret) for secret in ordered))
 
     def feed(self, data: bytes) -> bytes:
         """Return what can be shown of all that was fed so far."""
         if not self._secrets:
             return data
         data = self._held + data
-        for secret in self._secrets:
-            data = data.replace(secret, MASK)
-        keep = self._beginning_of_a_secret(data)
-        self._held = data[len(data) - keep :]
-        return data[: len(data) - keep]
+        shown, at = [], 0
+        hold = self._beginning_of_a_secret(data, at)
+        while True:
+            found = self._pattern.search(data, at)
+            # A whole secret that may yet turn out to be the beginning, or the inside, of a longer one waits for more.
+            if found is None or found.start() >= hold:
+                break
+            shown += [data[at : found.start()], MASK]
+            at = found.end()
+            if hold < at:
+                hold = self._beginning_of_a_secret(data, at)
+        shown.append(data[at:hold])
+        self._held = data[hold:]
+        return b"".join(shown)
 
     def end(self) -> bytes:
-        """Return what was held back. It is no whole secret."""
+        """Return what was held back, masked."""
         held, self._held = self._held, b""
-        return held
+        return self._pattern.sub(MASK, held) if held else held
 
-    def _beginning_of_a_secret(self, data: bytes) -> int:
-        """Return how many of the last bytes may be the beginning of a secret."""
+    def _beginning_of_a_secret(self, data: bytes, start: int) -> int:
+        """Return the first place from *start* on where all the rest is the beginning of a secret; else the end."""
         longest = 0
         for secret in self._secrets:
-            for length in range(min(len(secret) - 1, len(data)), longest, -1):
+            for length in range(min(len(secret) - 1, len(data) - start), longest, -1):
                 if data.endswith(secret[:length]):
                     longest = length
                     break
-        return longest
+        return len(data) - longest
 
 
 class _Stream:
@@ -151,7 +164,7 @@ class Relay:
     def _open(self, path: str) -> int | None:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             self._lost(error)
             return None

@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +23,7 @@ import pytest
 from stepwell.compute import portal
 from stepwell.compute.contract import Entry, EnvironmentRef, Handle, Job, Outcome, Status, Target, Transfer
 from stepwell.errors import ComputeTargetException, StepwellError
-from stepwell.runtime import processes
+from stepwell.runtime import processes, protocol
 
 SECRET = "open-sesame/42+x"
 
@@ -308,6 +309,121 @@ class TargetContract(Case):
         wrong = "spark" if "spark" not in target.runs else "python"
         with pytest.raises(ComputeTargetException, match=f"cannot run a {wrong} step"):
             target.phases(Entry(wrong, script="x.py"), environment, target.layout("j"))
+
+    # -- what an earlier try has left --------------------------------------------------------------------------------
+
+    def test_what_a_lost_try_staged_of_something_else_is_not_mixed_in(self, run: Runner, target: Target) -> None:
+        source = Bytes({"a.csv": b"old", "gone.csv": b"old", "z.csv": b"old"})
+        real = source.open
+
+        def killed(name: str) -> BinaryIO:
+            if name == "z.csv":
+                raise OSError("the worker was killed")
+            return real(name)
+
+        source.open = killed  # type: ignore[method-assign]
+        old = run.job("print('old code')", transfers=(Transfer(source, "inputs/titanic"),))
+        with pytest.raises(OSError, match="was killed"):
+            portal.call(target.stage(old))
+        inputs = Path(target.layout(old.id).input("titanic"))
+        assert (inputs / "a.csv").read_bytes() == b"old"
+        run.made -= 1  # the next try has the same job id
+        new_source = Bytes({"a.csv": b"new", "z.csv": b"new"})
+        script = (
+            "import glob; print('new code', [(p[-5:], open(p).read()) for p in sorted(glob.glob('../inputs/*/*'))])"
+        )
+        new = run.job(script, transfers=(Transfer(new_source, "inputs/titanic"),))
+        assert new.id == old.id
+        portal.call(target.stage(new))
+        handle = portal.call(target.submit(new))
+        run.handles.append(handle)
+        assert "new code [('a.csv', 'new'), ('z.csv', 'new')]" in run.log(handle)
+
+    def test_contents_that_changed_without_their_size_are_told_by_the_digest(self, run: Runner, target: Target) -> None:
+        job = run.job("pass")
+        for content in (b"old", b"new"):
+            source = Bytes({"a.csv": content})
+            source.digest = content.decode()  # type: ignore[attr-defined]
+            portal.call(target.stage(replace(job, transfers=(Transfer(source, "inputs/titanic"),))))
+        assert Path(target.layout(job.id).input("titanic"), "a.csv").read_bytes() == b"new"
+
+    def test_a_file_of_the_snapshot_is_replaced_by_an_input_of_its_size(self, run: Runner, target: Target) -> None:
+        transfer = Transfer(Bytes({"a.csv": b"new"}), "code/data")
+        job = run.job("print(open('data/a.csv').read())", files={"data/a.csv": "old"}, transfers=(transfer,))
+        portal.call(target.stage(job))
+        handle = portal.call(target.submit(job))
+        run.handles.append(handle)
+        assert "new" in run.log(handle)
+
+    def test_a_half_written_file_is_never_among_the_inputs(self, run: Runner, target: Target) -> None:
+        seen: list[str] = []
+
+        class Cut(io.BytesIO):
+            def read(self, *_: Any) -> bytes:
+                if self.tell():
+                    seen.extend(p.name for p in inputs.rglob("*") if p.is_file())
+                return super().read(1)
+
+        source = Bytes({"a.csv": b"abc"})
+        source.open = lambda _: Cut(b"abc")  # type: ignore[method-assign]
+        job = run.job("pass", transfers=(Transfer(source, "inputs/titanic"),))
+        inputs = Path(target.layout(job.id).root, "inputs")
+        portal.call(target.stage(job))
+        assert seen == []
+        assert [p.name for p in inputs.rglob("*") if p.is_file()] == ["a.csv"]
+
+    # -- whose eyes --------------------------------------------------------------------------------------------------
+
+    def test_nobody_else_can_read_a_job(self, run: Runner) -> None:
+        handle = run("print('hello')")
+        run.wait(handle)
+        top = Path(handle.directory)
+        assert top.stat().st_mode & 0o777 == 0o700
+        logs = [p for p in (top / "logs").rglob("*") if p.is_file()]
+        assert len(logs) >= 3
+        for path in (top / "job.json", *logs):
+            assert path.stat().st_mode & 0o777 == 0o600, path
+
+    def test_secrets_of_a_job_that_never_started_do_not_stay(self, run: Runner, target: Target) -> None:
+        for clean in ("stage", "find", "reap", "cancel"):
+            job = run.job("pass")
+            portal.call(target.stage(job))
+            at = Path(target.layout(job.id).root)
+            (at / "secrets.json").write_text("{}")
+            os.utime(at / "secrets.json", (0, 0))
+            if clean == "stage":
+                portal.call(target.stage(job))
+            elif clean == "find":
+                assert portal.call(target.find(job.id)) is None
+            elif clean == "reap":
+                assert portal.call(target.reap(3600)) == []
+            else:
+                portal.call(target.cancel(Handle(target.name, job.id, str(at)), None))
+            assert not (at / "secrets.json").exists(), clean
+
+    # -- more on logs and ends ---------------------------------------------------------------------------------------
+
+    def test_the_scripts_own_logs_do_not_replace_ours(self, run: Runner) -> None:
+        handle = run(
+            "import os; os.makedirs('logs/step'); print('from the launcher')\n"
+            "for n in ('step.log', 'azureml', 'own.txt', 'step/x'): open('logs/' + n, 'w').write('mine')"
+        )
+        run.wait(handle)
+        logs = run.wait(handle).directory / "logs"  # collected twice, the result is the same
+        assert "from the launcher" in (logs / "step.log").read_text()
+        assert "from the launcher" in (logs / "azureml/driver/stdout").read_text()
+        assert (logs / "own.txt").read_text() == (logs / "step/x").read_text() == "mine"
+        assert (logs / "script/step.log").read_text() == (logs / "script/azureml").read_text() == "mine"
+
+    def test_a_job_that_somebody_else_has_ended_does_not_go_on(self, run: Runner) -> None:
+        handle = run("import os, time; open('step', 'w').write(str(os.getpid())); time.sleep(300)")
+        step = int(eventually(lambda: run.read(handle, "code/step"), self.patience))
+        final = {"status": "failed", "reason": "given up"}
+        protocol.create_json(str(Path(handle.directory, "events/final.json")), final)
+        eventually(lambda: not _runs(step), 15)
+        assert run.status(handle) == Status("failed", "given up")
+        launcher = json.loads(run.read(handle, "pid") or "{}")["pid"]
+        eventually(lambda: not _runs(launcher), 15)
 
     # -- afterwards --------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import pytest
 from tests.contract.compute.contract import Runner, TargetContract, eventually
 
 from stepwell.compute import portal
-from stepwell.compute.contract import Entry, EnvironmentRef, Job
+from stepwell.compute.contract import Entry, EnvironmentRef, Handle, Job
 from stepwell.compute.kinds.amlcompute import AmlComputeTarget
 from stepwell.compute.kinds.local import LocalTarget
 from stepwell.errors import ComputeTargetException
@@ -41,6 +41,42 @@ class TestLocal(TargetContract):
         assert "cannot start no-such-program: No such file or directory" in log
         final = portal.call(target.collect(handle, Path(target.root) / "x")).final
         assert final["exit_code"] == 127
+
+    @pytest.mark.parametrize(
+        ("argument", "variables", "said"),
+        [("a\0b", {}, "argument 1 holds a NUL"), ("a", {"COLOUR": "x\0hidden"}, "variable 'COLOUR' holds a NUL")],
+    )
+    def test_what_no_program_can_be_given_is_named(
+        self, target: LocalTarget, environment: EnvironmentRef, argument: str, variables: dict[str, str], said: str
+    ) -> None:
+        phases = target.phases(Entry("command", command=("echo", argument)), environment, target.layout("c"))
+        job = Job("c", {"job_id": "c", "owner": "o", "phases": phases, "variables": variables})
+        portal.call(target.stage(job))
+        handle = portal.call(target.submit(job))
+        log = b"".join(portal.iterate(target.logs(handle))).decode()
+        assert said in log
+        assert "hidden" not in log
+
+    def test_the_end_of_a_long_log_is_read_and_not_all_of_it(
+        self, target: LocalTarget, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = Job("c", {"job_id": "c", "owner": "o", "phases": []})
+        portal.call(target.stage(job))
+        log = Path(target.layout("c").logs, "step.log")
+        log.write_bytes(b"line\n" * 100_000 + b"the last\n")
+        real, most = target.files.read, []
+
+        async def read(path: str, offset: int = 0, limit: int = -1) -> bytes:
+            found = await real(path, offset, limit)
+            most.append(len(found))
+            return found
+
+        monkeypatch.setattr(target.files, "read", read)
+        handle = Handle(target.name, "c", target.layout("c").root)
+        assert portal.call(target.cancel(handle, None)) is True
+        assert max(most, default=0) <= 8192
+        final = json.loads(Path(handle.directory, "events", "final.json").read_text())
+        assert final["last_lines"][-1] == "the last"
 
     def test_a_step_that_leaves_a_process_behind_ends_all_the_same(self, run: Runner) -> None:
         started = time.monotonic()

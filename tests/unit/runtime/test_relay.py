@@ -18,6 +18,14 @@ def test_a_secret_is_masked_wherever_the_stream_is_cut(size: int) -> None:
     assert shown == b"a *** b swordfi****** sword"
 
 
+@pytest.mark.parametrize("size", range(1, 20))
+def test_of_two_secrets_where_one_begins_the_other_the_longer_is_masked(size: int) -> None:
+    text = b"x pass1word y pass1 z pass1wo pass1"
+    masker = Masker(variants(["pass1", "pass1word"]))
+    shown = b"".join(masker.feed(text[i : i + size]) for i in range(0, len(text), size)) + masker.end()
+    assert shown == b"x *** y *** z ***wo ***"
+
+
 def test_text_that_cannot_begin_a_secret_is_not_held_back() -> None:
     masker = Masker(variants([SECRET]))
     assert masker.feed(b"progress 10%") == b"progress 10%"
