@@ -9,6 +9,10 @@ from collections.abc import Callable
 #: Lines that may come at once, and lines per second after that. The complete log is among the run's files.
 BURST = 20_000
 RATE = 500.0
+#: A longer line counts as several, one per so many characters.
+LINE_CHARACTERS = 256
+#: A line longer than this, in characters, is handed on in pieces.
+LONGEST_LINE = 1 << 16
 
 
 class Relay:
@@ -36,32 +40,68 @@ class Relay:
         self._last = clock()
         self._left_out = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._rest = ""
+        self._rest: list[str] = []  # of a line that has no end yet, and its length
+        self._length = 0
+        self._returned = False  # the last character was a carriage return: a newline after it ends no other line
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the log."""
-        *lines, self._rest = (self._rest + self._decoder.decode(chunk)).split("\n")
+        text = self._decoder.decode(chunk)
+        if not text:
+            return
+        if self._returned and text[0] == "\n":
+            text = text[1:]
+        self._returned = text.endswith("\r")
+        *lines, rest = text.replace("\r\n", "\n").split("\n")
         for line in lines:
-            self._line(line)
+            self._take(line)
+            self._hand_on()
+        self._take(rest)
 
     def close(self) -> None:
         """The log has ended: hand on what is left."""
+        self._take(self._decoder.decode(b"", final=True))
         if self._rest:
-            self._line(self._rest)
-            self._rest = ""
+            self._hand_on()
         self._tell()
 
+    def _take(self, text: str) -> None:
+        """Take text without newlines; a carriage return ends a line that is not empty, as progress bars print it."""
+        *drawn, text = text.split("\r") if "\r" in text else [text]
+        for line in drawn:
+            self._keep(line)
+            if self._rest:
+                self._hand_on()
+        self._keep(text)
+
+    def _keep(self, text: str) -> None:
+        while self._length + len(text) >= LONGEST_LINE:
+            room = LONGEST_LINE - self._length
+            self._rest.append(text[:room])
+            self._hand_on()
+            text = text[room:]
+        if text:
+            self._rest.append(text)
+            self._length += len(text)
+
+    def _hand_on(self) -> None:
+        line = "".join(self._rest)
+        self._rest.clear()
+        self._length = 0
+        self._line(line)
+
     def _line(self, line: str) -> None:
+        cost = min(self._burst, max(1.0, len(line) / LINE_CHARACTERS))
         now = self._clock()
         self._allowed = min(self._burst, self._allowed + (now - self._last) * self._rate)
         self._last = now
         # After a flood, wait until there is room again for more than a line: not one line in, one line out.
-        if self._allowed < (min(self._rate, self._burst) if self._left_out else 1):
+        if self._allowed < max(cost, min(self._rate, self._burst) if self._left_out else 1):
             self._left_out += 1
             return
         self._tell()
-        self._allowed -= 1
-        self._say(line.rstrip("\r"))
+        self._allowed -= cost
+        self._say(line)
 
     def _tell(self) -> None:
         if self._left_out:

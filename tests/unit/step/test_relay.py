@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepwell.step.relay import Relay
+from stepwell.step.relay import LONGEST_LINE, Relay
 
 
 class Clock:
@@ -35,3 +35,33 @@ def test_a_flood_is_cut_counted_and_its_whole_place_named() -> None:
     relay.feed(b"z\n" * 100)
     relay.close()
     assert said[-1] == "[91 lines are not shown here; the complete log is /the/log]"
+
+
+def test_a_progress_bar_is_shown_while_it_moves() -> None:
+    said: list[str] = []
+    relay = Relay(said.append, "there")
+    relay.feed(b"\r10%\r")
+    relay.feed(b"\r20%\r")
+    assert said == ["10%", "20%"]
+    relay.feed(b"\nnext\r")
+    relay.feed(b"\nend\n")
+    assert said == ["10%", "20%", "next", "end"]
+
+
+def test_a_line_without_an_end_is_handed_on_in_pieces_and_not_kept() -> None:
+    said: list[str] = []
+    relay = Relay(said.append, "there")
+    relay.feed(b"x" * (LONGEST_LINE + 10))
+    assert [len(line) for line in said] == [LONGEST_LINE]
+    relay.close()
+    assert [len(line) for line in said] == [LONGEST_LINE, 10]
+
+
+def test_long_lines_are_a_flood_too() -> None:
+    said: list[str] = []
+    relay = Relay(said.append, "/the/log", burst=1000, rate=5, clock=Clock())
+    for _ in range(100):
+        relay.feed(b"x" * LONGEST_LINE)
+    relay.close()
+    assert len(said) == 3 + 1
+    assert said[-1] == "[97 lines are not shown here; the complete log is /the/log]"
