@@ -5,10 +5,14 @@ Which version: the reference that another task handed over, else the event that 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from logging import Logger
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,6 +23,7 @@ from stepwell.errors import DatasetError, UserErrorException
 
 if TYPE_CHECKING:
     from stepwell.data.registry import DatasetVersion
+    from stepwell.data.version import PinnedFile
     from stepwell.workspace import Workspace
 
 
@@ -55,13 +60,39 @@ class VersionFiles:
     ws: Workspace
     version: DatasetVersion
 
+    @cached_property
+    def _named(self) -> dict[str, PinnedFile]:
+        """The files by their relative names.
+
+        :raises DatasetError: two files would get the same place.
+        """
+        named: dict[str, PinnedFile] = {}
+        for name, file in zip(relative_names(self.version), self.version.files, strict=True):
+            other = named.setdefault(name, file)
+            if (other.datastore, other.path) != (file.datastore, file.path):
+                raise _same_place(name, other, file)
+        for name, file in named.items():
+            for parent in PurePosixPath(name).parents:
+                if (other_file := named.get(parent.as_posix())) is not None:
+                    raise _same_place(parent.as_posix(), other_file, file)
+        return named
+
+    @cached_property
+    def digest(self) -> str:
+        """Of names and contents: what tells these files from others under the same names and sizes."""
+        facts = sorted((name, file.checksum) for name, file in self._named.items())
+        return "sha256:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
     def files(self) -> list[tuple[str, int]]:
-        """Return (relative name, size in bytes) of each file."""
-        return [(name, file.size) for name, file in zip(relative_names(self.version), self.version.files, strict=True)]
+        """Return (relative name, size in bytes) of each file.
+
+        :raises DatasetError: two files would get the same place.
+        """
+        return [(name, file.size) for name, file in self._named.items()]
 
     def open(self, name: str) -> Any:
         """Return a binary reader of file *name*."""
-        file = self.version.files[relative_names(self.version).index(name)]
+        file = self._named[name]
         return Datastore(self.ws, file.datastore).backend.open(file.path)
 
 
@@ -103,6 +134,14 @@ def relative_names(version: DatasetVersion) -> list[str]:
     folders = [posixpath.dirname(p) for p in paths]
     common = posixpath.commonpath(folders) if all(folders) else ""
     return [posixpath.relpath(p, common or ".") for p in paths]
+
+
+def _same_place(name: str, one: PinnedFile, other: PinnedFile) -> DatasetError:
+    places = [f"{file.datastore}:{file.path}" if file.datastore else file.path for file in (one, other)]
+    return DatasetError(
+        f"Two files of the input would both be {name!r} on the compute target: {places[0]} and {places[1]}",
+        hint="Make two datasets of them, or let the folders below which they are have different names",
+    )
 
 
 def _version(
@@ -165,4 +204,6 @@ def _deliver(
         value = version.id
     else:
         value = posixpath.join(root, names[0]) if version.is_single_file else root
-    return ResolvedInput(name, mode, version, value, files, (Transfer(VersionFiles(ws, version), place),))
+    source = VersionFiles(ws, version)
+    source.files()  # two files in the same place are refused now, not on the way to the target
+    return ResolvedInput(name, mode, version, value, files, (Transfer(source, place),))

@@ -12,6 +12,7 @@ from tests.support.steps import bench as new_bench
 from stepwell import Dataset
 from stepwell.compute.contract import Layout
 from stepwell.data import registry
+from stepwell.data.datastore import Datastore
 from stepwell.errors import DatasetError, UserErrorException
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 
@@ -71,3 +72,29 @@ def test_a_registered_table_cannot_be_downloaded(bench: Bench) -> None:
     Dataset.Tabular.from_delimited_files((bench.datastore, "v1/a.csv")).register(bench.ws, "table")
     with pytest.raises(UserErrorException, match=r"'in' is a tabular dataset.*download.*as_direct\(\)"):
         resolve(bench, {"name": "table"})
+
+
+def test_two_files_that_would_get_the_same_place_are_refused_by_their_names(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "second" / "v1").mkdir(parents=True)
+    (tmp_path / "second" / "v1" / "a.csv").write_text("b\n")
+    second = Datastore.register_local(bench.ws, "second", tmp_path / "second")
+    both = Dataset.File.from_files([(bench.datastore, "v1/a.csv"), (second, "v1/a.csv")])
+    both.register(bench.ws, "both")
+    with pytest.raises(DatasetError, match=rf"'a.csv'.*{bench.datastore.name}:v1/a.csv and second:v1/a.csv"):
+        resolve(bench, {"name": "both"})
+
+
+def test_opening_many_files_names_them_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stepwell.step import resolve as module
+
+    version = registry.get(bench.ws, "data", 1)
+    real, asked = module.relative_names, []
+    monkeypatch.setattr(module, "relative_names", lambda v: asked.append(v) or real(v))
+    source = module.VersionFiles(bench.ws, version)
+    for _ in range(5):
+        for name, _size in source.files():
+            source.open(name).close()
+    assert len(asked) == 1
+    other = module.VersionFiles(bench.ws, registry.get(bench.ws, "data", 2))
+    assert other.files() == source.files()
+    assert other.digest != source.digest
