@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stepwell.compute.contract import Handle, Outcome
-from stepwell.step.record import RunRecord
+from stepwell.step.record import RunRecord, brief_metrics
 from stepwell.step.spec import JobKey, StepSpec
 from stepwell.workspace import Workspace
 
@@ -94,3 +94,50 @@ def test_another_try_goes_on_with_the_record(record: RunRecord) -> None:
     found = stored(again)
     assert (found["try_number"], found["status"], found["inputs"]) == (2, "running", {"a": {"id": "x"}})
     assert found["started"] == record.facts["started"]
+
+
+def test_a_long_series_is_cut_in_the_record_and_whole_beside_it(record: RunRecord) -> None:
+    rows = [{"kind": "metric", "type": "row", "name": "t", "value": {"a": i}} for i in range(1500)]
+    facts = fetched(record, [*logged("scalar", *range(1200)), *rows])
+    assert facts["metrics"]["m"] == list(range(200, 1200))
+    assert facts["metrics"]["t"] == {"a": list(range(500, 1500))}
+    assert facts["metric_counts"] == {"m": 1200, "t": 1500}
+    whole = record.ws.store.read_json("runs/run-1/metrics.json")
+    assert whole["metrics"]["m"] == list(range(1200))
+    assert brief_metrics({**facts["metrics"], "s": 1, "l": [1, 2]}, facts["metric_counts"]) == {
+        "m": {"last": 1199, "count": 1200},
+        "t": {"last": {"a": 1499}, "count": 1500},
+        "s": 1,
+        "l": [1, 2],
+    }
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"kind": "metric"},
+        {"kind": "metric", "name": ["x"], "type": "scalar", "value": 1},
+        {"kind": "metric", "name": "b", "type": "scalar"},
+        {"kind": "metric", "name": "b", "type": "list", "value": 1},
+        {"kind": "metric", "name": "b", "type": "table", "value": {"a": 1}},
+        {"kind": "metric", "name": "b", "type": {}, "value": 1},
+        {"kind": "metric", "name": "\ud800", "type": "scalar", "value": "\ud800"},
+        {"kind": "tag"},
+        {"kind": "tag", "key": {}, "value": 1},
+        {"kind": "tag", "key": "nan", "value": float("nan")},
+    ],
+)
+def test_a_malformed_event_costs_itself_and_nothing_else(record: RunRecord, bad: dict[str, Any]) -> None:
+    facts = fetched(record, [bad, *logged("scalar", 1), {"kind": "tag", "key": "k", "value": "v"}])
+    assert facts["metrics"]["m"] == 1
+    assert facts["tags"]["k"] == "v"
+
+
+def test_what_was_fetched_for_a_workspace_elsewhere_is_removed_at_the_end(
+    record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record.ws.store, "local_path", lambda _: None)
+    outcome = record.fetch(Target([]), Handle("local", "j", "/d"))  # type: ignore[arg-type]
+    assert outcome.directory.is_dir()
+    record.close("completed")
+    assert not outcome.directory.exists()
