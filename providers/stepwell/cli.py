@@ -179,12 +179,17 @@ def _print(columns: Any, rows: list[list[str]], title: str | None = None) -> Non
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, box=box.ROUNDED, show_lines=True, title_justify="left")
+    def plain(value: str) -> Text:
+        """What a script wrote is neither markup nor a sequence that controls the terminal."""
+        return Text("".join(c if c == "\n" or c.isprintable() else "\ufffd" for c in value))
+
+    table = Table(title=plain(title) if title else None, box=box.ROUNDED, show_lines=True, title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(plain(column), overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(plain(cell) for cell in row))
     console = Console()
     if not console.is_terminal:  # a log file is as wide as it needs to be
         console = Console(width=160)
