@@ -20,6 +20,7 @@ from stepwell.environment import gates_specification, merge, spark_packages
 from stepwell.errors import ActivityFailedException, GateFailedException, UserErrorException
 from stepwell.quality import gates
 from stepwell.step import job, publish
+from stepwell.step.record import brief_metrics
 from stepwell.step.relay import Relay
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 from stepwell.step.snapshot import check_script, take
@@ -100,7 +101,8 @@ class Life(Tenure):
             return {}
         facts = record.facts
         names = ("run_id", "step", "target", "status", "seconds", "metrics", "inputs", "outputs", "verdicts", "error")
-        return {"workspace": self.ws.name, **{name: facts.get(name) for name in names}}
+        summary = {"workspace": self.ws.name, **{name: facts.get(name) for name in names}}
+        return {**summary, "metrics": brief_metrics(facts.get("metrics") or {}, facts.get("metric_counts"))}
 
     # -- the phases ------------------------------------------------------------------------------------------------
 
@@ -149,7 +151,8 @@ class Life(Tenure):
         )
         if here is not None:
             return here
-        fetched = Path(tempfile.mkdtemp(prefix="stepwell-"), "code.zip")
+        self._aside = tempfile.TemporaryDirectory(prefix="stepwell-", ignore_cleanup_errors=True)  # goes with this try
+        fetched = Path(self._aside.name, "code.zip")
         self.ws.store.get_file(stored, fetched)
         return fetched
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -103,6 +104,16 @@ def brief_metrics(metrics: Mapping[str, Any], counts: Mapping[str, int] | None =
     return brief
 
 
+def _open_up(folder: Path) -> None:
+    """Let the workspace's readers read: a job directory, which these files come from, is its owner's alone."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    for part in ("logs", "gates", "outputs"):
+        for path in (folder / part).rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                path.chmod((path.stat().st_mode & 0o111) | (0o666 & ~mask))
+
+
 class RunRecord:
     """``runs/<run id>/run.json``.
 
@@ -176,6 +187,8 @@ class RunRecord:
             for part in ("logs", "gates", "outputs"):
                 if (folder / part).is_dir() and not self.ws.store.exists(f"{self.folder}/{part}"):
                     self.ws.store.put_tree(folder / part, f"{self.folder}/{part}")
+        else:
+            _open_up(here)
         whole = {"metrics": _metrics(outcome.events, "run"), "parent_metrics": _metrics(outcome.events, "parent")}
         metrics, counts = _shortened(whole["metrics"])
         parent_metrics, parent_counts = _shortened(whole["parent_metrics"])
