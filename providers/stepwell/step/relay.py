@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import time
+from collections import deque
 from collections.abc import Callable
 
 #: Lines that may come at once, and lines per second after that. The complete log is among the run's files.
@@ -13,6 +14,8 @@ RATE = 500.0
 LINE_CHARACTERS = 256
 #: A line longer than this, in characters, is handed on in pieces.
 LONGEST_LINE = 1 << 16
+#: So many lines of the end of a flood are shown after all.
+LAST_LINES = 20
 
 
 class Relay:
@@ -39,6 +42,7 @@ class Relay:
         self._allowed = float(burst)
         self._last = clock()
         self._left_out = 0
+        self._tail: deque[str] = deque(maxlen=LAST_LINES)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._rest: list[str] = []  # of a line that has no end yet, and its length
         self._length = 0
@@ -63,7 +67,11 @@ class Relay:
         self._take(self._decoder.decode(b"", final=True))
         if self._rest:
             self._hand_on()
+        tail = list(self._tail) if self._left_out else []
+        self._left_out -= len(tail)
         self._tell()
+        for line in tail:  # how it ended is what people look for
+            self._say(line)
 
     def _take(self, text: str) -> None:
         """Take text without newlines; a carriage return ends a line that is not empty, as progress bars print it."""
@@ -98,6 +106,7 @@ class Relay:
         # After a flood, wait until there is room again for more than a line: not one line in, one line out.
         if self._allowed < max(cost, min(self._rate, self._burst) if self._left_out else 1):
             self._left_out += 1
+            self._tail.append(line[:LINE_CHARACTERS])
             return
         self._tell()
         self._allowed -= cost
@@ -107,3 +116,4 @@ class Relay:
         if self._left_out:
             self._say(f"[{self._left_out:,} lines are not shown here; the complete log is {self._where}]")
             self._left_out = 0
+        self._tail.clear()

@@ -65,3 +65,12 @@ def test_long_lines_are_a_flood_too() -> None:
     relay.close()
     assert len(said) == 3 + 1
     assert said[-1] == "[97 lines are not shown here; the complete log is /the/log]"
+
+
+def test_how_a_flood_ended_is_shown() -> None:
+    said: list[str] = []
+    relay = Relay(said.append, "log", burst=2, rate=0, clock=Clock())
+    relay.feed(b"".join(b"line %d\n" % i for i in range(100)))
+    relay.close()
+    assert said[:3] == ["line 0", "line 1", "[78 lines are not shown here; the complete log is log]"]
+    assert said[3:] == [f"line {i}" for i in range(80, 100)]
