@@ -14,7 +14,6 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {
                 "integration-name": "Stepwell",
-                "external-doc-url": "https://github.com/stepwell/stepwell",
                 "tags": ["machine-learning"],
             }
         ],

@@ -69,5 +69,5 @@ class _Explainer:
 
 def explain_missing_modules() -> None:
     """Let ``import azureml.something`` say what is missing."""
-    if not any(getattr(finder, "__name__", "") == _Explainer.__name__ for finder in sys.meta_path):
+    if not any(getattr(finder, "__module__", "") == __name__ for finder in sys.meta_path):
         sys.meta_path.append(_Explainer)
