@@ -45,7 +45,7 @@ def check_below(kind: str, path: str) -> str:
 
     :raises UserErrorException: it is absolute or climbs out with ``..``.
     """
-    normal = posixpath.normpath(path.strip()) if path.strip() else "."
+    normal = posixpath.normpath(path) if path.strip() else "."
     if path.startswith("/") or normal == ".." or normal.startswith("../") or "\0" in path:
         raise UserErrorException(f"The {kind} {path!r} leaves its root", hint="Give a relative path without '..'")
     return normal
