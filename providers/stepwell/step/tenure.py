@@ -7,6 +7,7 @@ a try that finds another's name there leaves everything alone.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import Logger
@@ -31,7 +32,7 @@ class Overtaken(ActivityFailedException):
     """Another try of the same task owns the step by now: this one must leave everything alone."""
 
 
-class Tenure:
+class Tenure(ABC):
     """What a try of a step holds: its state, its record, its job.
 
     :param log: takes the step's log, line by line, while it runs.
@@ -54,8 +55,9 @@ class Tenure:
         self._fetched = False
         self._quarantined: frozenset[str] = frozenset()
 
+    @abstractmethod
     def _plan(self) -> None:
-        raise NotImplementedError
+        """Say what this try would do, and take over what is under way; again for each generation that it begins."""
 
     def cancel(self) -> None:
         """Stop the job on its target, if it is still this try's; may be called from a signal handler.
