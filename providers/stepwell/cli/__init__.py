@@ -1,0 +1,128 @@
+"""``airflow stepwell …``; also ``python -m stepwell.cli …``, which needs no Airflow and starts at once.
+
+Both are made from :data:`COMMANDS`. Airflow imports this module for every command that it runs: it must stay light, so
+the commands' functions are named and imported when they are called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stepwell.errors import StepwellError
+
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import CLICommand
+
+
+class Argument(NamedTuple):
+    """An argument of a command: its *flags* (or its name), and *options* that argparse and Airflow both know."""
+
+    flags: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+class Command(NamedTuple):
+    """A command.
+
+    :param path: what is typed, with the groups in front: ``("runs", "list")``.
+    :param function: module below ``stepwell.cli`` and function, which gets the parsed arguments: ``"runs:list_runs"``.
+    """
+
+    path: tuple[str, ...]
+    help: str
+    function: str
+    arguments: tuple[Argument, ...] = ()
+
+
+def _argument(*flags: str, **options: Any) -> Argument:
+    return Argument(flags, options)
+
+
+_HELP = "Runs of steps, their datasets, gates and environments"
+#: What stands beside a group in the help.
+_GROUPS = {"runs": "Runs of steps"}
+_OUTPUT = _argument("-o", "--output", help="table or json", choices=("table", "json"), default="table")
+_WORKSPACE = _argument("--workspace", help="name of the workspace", default="default")
+_RUN = _argument("run_id", help="the run")
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        ("runs", "list"),
+        "List runs, newest first",
+        "runs:list_runs",
+        (_argument("--dag", help="only runs of this DAG"), _OUTPUT, _WORKSPACE),
+    ),
+    Command(("runs", "show"), "Show the record of one run", "runs:show_run", (_RUN, _OUTPUT, _WORKSPACE)),
+    Command(
+        ("runs", "summary"),
+        "Show the newest DAG run of a DAG, step by step",
+        "runs:summary",
+        (_argument("--dag", help="the DAG", required=True), _OUTPUT, _WORKSPACE),
+    ),
+)
+
+
+def get_commands() -> list[CLICommand]:
+    """Return the commands that Airflow's command line takes in."""
+    from airflow.cli import cli_config
+    from airflow.cli.cli_config import ActionCommand, GroupCommand
+
+    Arg: Any = cli_config.Arg  # untyped in Airflow
+    found: list[CLICommand] = []
+    groups: dict[str, list[CLICommand]] = {}
+    for command in COMMANDS:
+        *group, name = command.path
+        into = found
+        if group:
+            if group[0] not in groups:
+                groups[group[0]] = into = []
+                found.append(GroupCommand(group[0], _GROUPS[group[0]], into))
+            into = groups[group[0]]
+        arguments = [Arg(a.flags, **a.options) for a in command.arguments]
+        into.append(ActionCommand(name, command.help, _caller(command), arguments))
+    return [GroupCommand("stepwell", _HELP, found)]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command without Airflow's command line; return its exit code.
+
+    ``list`` alone is ``runs list``, and so with the other commands of runs.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and ("runs", arguments[0]) in {c.path for c in COMMANDS}:
+        arguments = ["runs", *arguments]
+    parser = argparse.ArgumentParser(prog="stepwell", description=f"{_HELP}.")
+    top = parser.add_subparsers(dest="command", required=True)
+    groups: dict[str, Any] = {}
+    for command in COMMANDS:
+        *group, name = command.path
+        into = top
+        if group:
+            if group[0] not in groups:
+                made = top.add_parser(group[0], help=_GROUPS[group[0]])
+                groups[group[0]] = made.add_subparsers(dest="subcommand", required=True)
+            into = groups[group[0]]
+        added = into.add_parser(name, help=command.help, description=command.help)
+        added.set_defaults(call=_caller(command))
+        for argument in command.arguments:
+            added.add_argument(*argument.flags, **argument.options)
+    args = parser.parse_args(arguments)
+    args.call(args)
+    return 0
+
+
+def _caller(command: Command) -> Callable[[Any], None]:
+    """Return the function of *command*, imported when called; its errors are told as a sentence, not as a traceback."""
+
+    def call(args: Any) -> None:
+        module, _, name = command.function.partition(":")
+        try:
+            getattr(import_module(f"{__name__}.{module}"), name)(args)
+        except StepwellError as error:
+            raise SystemExit(f"error: {error}") from None
+
+    return call
