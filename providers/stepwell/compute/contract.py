@@ -245,6 +245,13 @@ class Target(ABC):
         """
 
     @abstractmethod
+    async def environment_key(self, spec: Mapping[str, Any]) -> str:
+        """Return the key that :meth:`prepare` would give the environment, without building it.
+
+        :raises EnvironmentException: *spec* is malformed; its user-managed interpreter is not there or does not run.
+        """
+
+    @abstractmethod
     def layout(self, job_id: str) -> Layout:
         """Return where the parts of that job are."""
 

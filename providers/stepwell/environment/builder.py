@@ -53,15 +53,18 @@ class BuiltEnvironment:
     version: str
 
 
-def key_of(spec: Mapping[str, Any]) -> str:
-    """The key of the specification *spec*: digest of packages, options, platform, Python version, builder version.
+def key_for(spec: Mapping[str, Any], root: str | os.PathLike[str]) -> str:
+    """Return the key that :func:`ensure` would give the environment, without building it.
 
-    Variables are not part of it: they change no file. A user-managed environment has a key only where it is, see
-    :func:`ensure`.
+    The key is a digest of packages, options, platform, Python version and builder version; of a user-managed
+    environment, of what is installed in it (looked at once, see :func:`interpreters.user_managed`). Variables are not
+    part of it: they change no file.
 
-    :raises EnvironmentException: *spec* is malformed or user-managed.
+    :param root: as for :func:`ensure`.
+    :raises EnvironmentException: *spec* is malformed, a user-managed interpreter is not there or does not run.
     """
-    return _key(normal(spec))
+    wanted = normal(spec)
+    return _user_managed(wanted, Path(os.path.abspath(root))).key if wanted["user_managed"] else _key(wanted)
 
 
 def pip_requirements(spec: Mapping[str, Any]) -> list[str]:
@@ -201,8 +204,6 @@ def _run(arguments: list[str], cache: Path, log: Log | None, spec: dict[str, Any
 
 
 def _key(spec: dict[str, Any]) -> str:
-    if spec["user_managed"]:
-        raise EnvironmentException("A user-managed environment has no key before it was looked at", hint="Use ensure()")
     material = {
         "builder": BUILDER_VERSION,
         "platform": sysconfig.get_platform(),

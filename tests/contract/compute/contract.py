@@ -96,6 +96,11 @@ class TargetContract(Case):
         assert abs(report.at - time.time()) < 60
         json.dumps(report.to_dict())
 
+    def test_the_key_of_an_environment_is_known_before_it_is_built(self, target: Target) -> None:
+        key = portal.call(target.environment_key({"pip": ["six"]}))
+        assert key == portal.call(target.environment_key({"pip": ["six"], "variables": {"A": "1"}}))
+        assert key != portal.call(target.environment_key({"pip": ["six<2"]}))
+
     def test_runs_a_script_in_its_source_directory(self, run: Runner) -> None:
         handle = run(
             "import os, sys; print(sys.argv[1:], os.path.basename(os.getcwd()), os.environ['COLOUR'], flush=True)\n"

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.contract.compute.contract import Runner, TargetContract, eventually
@@ -23,6 +24,11 @@ class TestLocal(TargetContract):
     @pytest.fixture
     def target(self, tmp_path: Path) -> LocalTarget:
         return LocalTarget("local", tmp_path / "scratch")
+
+    @pytest.mark.parametrize("spec", [{}, {"user_managed": True, "interpreter": sys.executable}])
+    def test_the_key_is_that_of_the_environment(self, target: LocalTarget, spec: dict[str, Any]) -> None:
+        key = portal.call(target.environment_key(spec))
+        assert key == portal.call(target.prepare(spec, print)).key
 
     def test_a_command_is_an_argument_list(self, target: LocalTarget, environment: EnvironmentRef) -> None:
         layout = target.layout("c")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.environment import gates_specification, merge, spark_packages
-from stepwell.environment.builder import key_of, pip_requirements
+from stepwell.environment.builder import key_for, pip_requirements
 from stepwell.environment.specification import normal, specification
 from stepwell.errors import EnvironmentException
 
@@ -181,11 +181,12 @@ def test_only_conda_has_it() -> None:
         pip_requirements(normal({"conda": ["numpy", "r-base>=4", "libgdal"]}))
 
 
-def test_the_key_is_content_only() -> None:
-    one = key_of({"pip": ["six", "pandas<3", "six"]})
-    assert one == key_of({"pip": ["pandas<3", "six"], "variables": {"A": "1"}})
-    assert one != key_of({"pip": ["pandas<3"]})
-    assert one != key_of({"pip": ["six", "pandas<3"], "python": "3.8"})
+def test_the_key_is_content_only(tmp_path: Path) -> None:
+    one = key_for({"pip": ["six", "pandas<3", "six"]}, tmp_path)
+    assert one == key_for({"pip": ["pandas<3", "six"], "variables": {"A": "1"}}, tmp_path / "elsewhere")
+    assert one != key_for({"pip": ["pandas<3"]}, tmp_path)
+    assert one != key_for({"pip": ["six", "pandas<3"], "python": "3.8"}, tmp_path)
+    assert list(tmp_path.iterdir()) == [], "asking for the key writes nothing"
 
 
 def test_merging() -> None:

@@ -61,13 +61,26 @@ class LocalTarget(JobDirectoryTarget):
             problems.append(f"{self.root} cannot be made: {error.strerror}")
         return Report(time.time(), facts, tuple(problems))
 
+    @property
+    def environments(self) -> Path:
+        """The folder of the environments."""
+        return Path(self.root) / "environments"
+
+    async def environment_key(self, spec: Mapping[str, Any]) -> str:
+        """Return the environment's key; a user-managed interpreter is looked at, through a cache."""
+        import asyncio
+
+        from stepwell.environment.builder import key_for
+
+        return await asyncio.to_thread(key_for, dict(spec), self.environments)
+
     async def prepare(self, spec: Mapping[str, Any], log: Log) -> EnvironmentRef:
         """Build the environment below the target's folder, or find it."""
         import asyncio
 
         from stepwell.environment.builder import ensure
 
-        built = await asyncio.to_thread(ensure, dict(spec), Path(self.root) / "environments", log)
+        built = await asyncio.to_thread(ensure, dict(spec), self.environments, log)
         return EnvironmentRef(
             key=built.key,
             python=str(built.python),
