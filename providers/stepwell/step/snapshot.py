@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+import time
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from stepwell.errors import SnapshotError
-from stepwell.runtime.archive import ArchiveError, Member, check_member_name, extract, write
+from stepwell.runtime.archive import Member, extract, write
 from stepwell.runtime.names import nearest
+from stepwell.step.snapshot_cache import Cache, Memory
 from stepwell.step.snapshot_rules import Rules, rules_of
+from stepwell.step.snapshot_walk import Found, MovingError, Walk, below, cannot_read, check_plain, shown
 
 __all__ = ["Limits", "Snapshot", "SnapshotFile", "check_script", "extract", "take"]
 
@@ -25,6 +30,9 @@ logger = logging.getLogger(__name__)
 _MB = 1024 * 1024
 #: A walk that finds more than this is somebody's home directory: stop counting.
 _HOPELESS = 100_000
+#: How often a directory that changes under the walk is looked at.
+_TRIES = 3
+_MOVING_HINT = "Run the step again; leave out what is written all the time (logs, results) in .amlignore"
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,8 @@ class Snapshot:
     :param size: bytes in all.
     :param source: the source directory, absolute.
     :param left_out: files that look like credentials and were therefore not taken.
+    :param by_rule: what else was left out by rule, for people: ``"__pycache__ (3 folders)"``.
+    :param earlier: digest of the snapshot that was taken of this directory before, if a cache knows it.
     """
 
     digest: str
@@ -72,14 +82,26 @@ class Snapshot:
     size: int
     source: Path = field(compare=False)
     left_out: tuple[str, ...] = field(default=(), compare=False)
+    by_rule: tuple[str, ...] = field(default=(), compare=False)
+    earlier: str | None = field(default=None, compare=False)
 
-    def write_archive(self, path: str | Path) -> None:
+    def write_archive(self, path: str | Path, *, earlier: Path | None = None) -> None:
         """Write the snapshot as a zip file to *path* (aside, then renamed): the same content, the same bytes.
 
+        :param earlier: the archive of another snapshot (that of :attr:`earlier`). Files that it holds as they are now
+            are taken from there, which is quicker than packing them again. It may be missing or damaged.
         :raises SnapshotError: a file is no longer what it was when the snapshot was taken, or cannot be read.
         :raises OSError: the archive cannot be written (disk full, …).
         """
-        write(path, [Member(f.path, partial(_open_checked, self.source, f), f.executable) for f in self.files])
+        members = [
+            Member(f.path, partial(_Checked, self.source, f), f.executable, f.size, f.sha256) for f in self.files
+        ]
+        write(path, members, earlier=earlier)
+
+    def holds(self, path: str) -> bool:
+        """Say whether the file at *path*, relative to the source directory, was taken."""
+        i = bisect_left(self.files, path, key=lambda f: f.path)
+        return i < len(self.files) and self.files[i].path == path
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: digest, size, files as ``{path: sha256}`` (what a reuse check compares, down to the file)."""
@@ -91,32 +113,94 @@ def take(
     *,
     limits: Limits | None = None,
     log: Callable[[str], None] | None = None,
+    note: Callable[[str], None] | None = None,
+    cache: Path | None = None,
 ) -> Snapshot:
     """Take the snapshot of *source_directory*.
 
     :param limits: default :meth:`Limits.from_environment`.
     :param log: gets a line about each file that was left out because it looks like a credential.
-    :raises SnapshotError: it is no directory, holds too much, a link leads out of it, a file cannot be read or named.
+    :param note: gets one line about what else was left out by rule (caches, ``.git``, …).
+    :param cache: a folder in which digests are remembered, so that files that did not change are not read again.
+    :raises SnapshotError: it is no directory, holds too much, a link leads out of it, a file cannot be read or named,
+        or it does not hold still.
     """
     root = _root(source_directory)
-    say = log or logger.warning
     limits = limits or Limits.from_environment()
-    walk = _Walk(root, rules_of(root))
-    found = list(walk.files())
-    _check_limits(root, found, limits)
-    for path in walk.secrets:
-        say(f"Snapshot: {path} looks like a credential and is left out; hand secrets to the step as secrets")
-    files = tuple(sorted(_hashed(root, path, info) for path, info in found))
+    rules = rules_of(root)
+    kept = Cache(cache, root) if cache is not None else None
+    known = kept.read() if kept else None
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            walk, files, memory = _look(root, rules, limits, known)
+            break
+        except MovingError as moving:
+            if not tries_left:
+                raise SnapshotError(
+                    f"{moving.path!r} {moving.what} while the snapshot was taken", hint=_MOVING_HINT
+                ) from moving
     digest = hashlib.sha256()
     for file in files:
         digest.update(json.dumps([file.path, file.executable, file.sha256]).encode("utf-8") + b"\n")
-    return Snapshot(digest.hexdigest(), files, sum(f.size for f in files), root, tuple(walk.secrets))
+    memory.snapshot = digest.hexdigest()
+    if kept and memory != known:
+        kept.write(memory)
+    secrets = tuple(sorted(walk.secrets))
+    for path in secrets:
+        (log or logger.warning)(
+            f"Snapshot: {shown(path)} looks like a credential and is left out; hand secrets to the step as secrets"
+        )
+    by_rule = _by_rule(walk)
+    if by_rule:
+        (note or logger.info)(f"Snapshot: left out by rule: {', '.join(by_rule)}")
+    return Snapshot(
+        memory.snapshot, files, sum(f.size for f in files), root, secrets, by_rule, known.snapshot if known else None
+    )
 
 
-def check_script(source_directory: str | os.PathLike[str], script: str) -> str:
+def _look(
+    root: Path, rules: Rules, limits: Limits, known: Memory | None
+) -> tuple[Walk, tuple[SnapshotFile, ...], Memory]:
+    """Walk and hash once; return with them what to remember.
+
+    :raises MovingError: something changed meanwhile.
+    """
+    memory = Memory(rules.digest)
+    walk = Walk(root, rules, known.files if known and known.rules == memory.rules else ())
+    found: list[Found] = []
+    for item in walk.files():
+        found.append(item)
+        if len(found) > _HOPELESS and limits.files is not None and len(found) > limits.files:
+            break
+    found.sort(key=lambda f: f.path)
+    _check_limits(root, found, limits)
+    files = []
+    for item in found:
+        info, taken = item.info, time.time_ns()
+        sha256 = known.digest_of(item.path, info) if known else None
+        if sha256 is None:
+            info, sha256 = _hashed(root, item)
+            memory.remember(item.path, info, sha256, taken)
+        else:
+            memory.files[item.path] = known.files[item.path]  # type: ignore[union-attr]
+        files.append(SnapshotFile(item.path, info.st_size, sha256, bool(info.st_mode & stat.S_IXUSR)))
+    return walk, tuple(files), memory
+
+
+def _by_rule(walk: Walk) -> tuple[str, ...]:
+    kinds = {True: "folders", False: "files"}
+    return tuple(
+        f"{rule} ({count} {kinds[folder]})" if count > 1 else rule
+        for (rule, folder), count in sorted(walk.skipped.items())
+        if rule != ".amlignore"
+    )
+
+
+def check_script(source_directory: str | os.PathLike[str], script: str, snapshot: Snapshot | None = None) -> str:
     """Return the path of *script* relative to *source_directory*, with ``/``.
 
     :param script: relative to the source directory, or absolute and inside it.
+    :param snapshot: of that directory, if it was taken already: what it holds need not be looked at again.
     :raises SnapshotError: it lies outside, does not exist, is no file, or is left out of the snapshot.
     """
     root = _root(source_directory)
@@ -124,12 +208,14 @@ def check_script(source_directory: str | os.PathLike[str], script: str) -> str:
         raise SnapshotError(f"{script!r} is no script name", hint=f"Give the path of a file in {root}")
     given = os.path.normpath(os.path.join(root, os.fspath(script).strip()))
     base = Path(os.path.normpath(os.path.abspath(source_directory)))
-    relative = _below(given, root) or _below(given, base)
+    relative = below(given, root) or below(given, base)
     if relative is None or not _inside(root / relative, root):
         raise SnapshotError(
             f"The script should be inside the project folder: {str(script)!r} lies outside {root}",
             hint="Move the script into the source directory, or give another source_directory",
         )
+    if snapshot is not None and snapshot.holds(relative):
+        return relative
     if not (root / relative).is_file():
         raise SnapshotError(
             f"The script {relative!r} does not exist in {root}",
@@ -144,74 +230,6 @@ def check_script(source_directory: str | os.PathLike[str], script: str) -> str:
     return relative
 
 
-class _Walk:
-    """One walk through a source directory; *secrets* fills as :meth:`files` goes."""
-
-    def __init__(self, root: Path, rules: Rules) -> None:
-        self.root = root
-        self.rules = rules
-        self.secrets: list[str] = []
-
-    def files(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield (relative path, stat of the file behind it) for all that belongs to the snapshot."""
-        for count, item in enumerate(self._walk("", [str(self.root)])):
-            yield item
-            if count >= _HOPELESS:
-                return
-
-    def _walk(self, folder: str, above: list[str]) -> Iterator[tuple[str, os.stat_result]]:
-        try:
-            entries = sorted(os.scandir(self.root / folder), key=lambda e: e.name)
-        except OSError as error:
-            raise SnapshotError(f"The folder {folder or str(self.root)!r} cannot be read: {error.strerror}") from error
-        for entry in entries:
-            relative = f"{folder}/{entry.name}" if folder else entry.name
-            is_folder = os.path.isdir(entry.path)  # unlike entry.is_dir() no error for a link to itself
-            if self._left_out(relative, is_folder):
-                continue
-            if entry.is_symlink() and self._left_out(self._target(relative), is_folder):
-                continue
-            _check_name(relative)
-            if is_folder:
-                # Only a link can lead back up: everything else is below what it is in.
-                real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
-                if real in above:
-                    raise SnapshotError(f"The link {relative!r} leads back to a folder above it", hint=_LINK_HINT)
-                if not os.path.exists(os.path.join(real, "pyvenv.cfg")):  # a virtual environment is never source code
-                    yield from self._walk(relative, [*above, real])
-                continue
-            info = self._stat(entry)
-            if not stat.S_ISREG(info.st_mode):
-                raise SnapshotError(f"{relative!r} is neither a file nor a folder", hint=_LINK_HINT)
-            yield relative, info
-
-    def _stat(self, entry: os.DirEntry[str]) -> os.stat_result:
-        try:
-            return entry.stat()
-        except OSError as error:  # removed since it was listed
-            relative = os.path.relpath(entry.path, self.root)
-            raise SnapshotError(f"{relative!r} cannot be read: {error.strerror}") from error
-
-    def _left_out(self, relative: str, folder: bool) -> bool:
-        reason = self.rules.why_left_out(relative, folder=folder)
-        if reason == "secret" and relative not in self.secrets:
-            self.secrets.append(relative)
-        return reason is not None
-
-    def _target(self, relative: str) -> str:
-        """Where the link *relative* leads, relative to the root."""
-        real = os.path.realpath(self.root / relative)
-        inside = _below(real, self.root)
-        if inside is None and real != str(self.root):
-            raise SnapshotError(f"The link {relative!r} leads out of the source directory, to {real}", hint=_LINK_HINT)
-        if not os.path.exists(real):
-            raise SnapshotError(f"The link {relative!r} leads to {real}, which does not exist", hint=_LINK_HINT)
-        return inside or "."
-
-
-_LINK_HINT = "Copy what it leads to into the source directory, or leave it out in .amlignore"
-
-
 def _root(source_directory: str | os.PathLike[str]) -> Path:
     path = Path(source_directory)
     if not path.is_dir():
@@ -221,24 +239,12 @@ def _root(source_directory: str | os.PathLike[str]) -> Path:
     return path.resolve()
 
 
-def _below(path: str, root: Path) -> str | None:
-    relative = os.path.relpath(path, root)
-    return None if relative == "." or relative == ".." or relative.startswith("../") else relative
-
-
 def _inside(path: Path, root: Path) -> bool:
-    return _below(os.path.realpath(path), root) is not None
+    return below(os.path.realpath(path), root) is not None
 
 
-def _check_name(relative: str) -> None:
-    try:
-        check_member_name(relative)
-    except ArchiveError as error:
-        raise SnapshotError(error.what, hint=error.hint) from error
-
-
-def _check_limits(root: Path, found: list[tuple[str, os.stat_result]], limits: Limits) -> None:
-    size = sum(info.st_size for _, info in found)
+def _check_limits(root: Path, found: list[Found], limits: Limits) -> None:
+    size = sum(f.info.st_size for f in found)
     problem = None
     if limits.files is not None and len(found) > limits.files:
         more = "more than " if len(found) > _HOPELESS else ""
@@ -249,44 +255,86 @@ def _check_limits(root: Path, found: list[tuple[str, os.stat_result]], limits: L
         variable = "STEPWELL_SNAPSHOT_MAX_MB"
     if problem is None:
         return
-    largest = sorted(found, key=lambda item: (-item[1].st_size, item[0]))[:5]
-    listing = ", ".join(f"{path} ({info.st_size / _MB:.1f} MB)" for path, info in largest)
+    largest = sorted(found, key=lambda f: (-f.info.st_size, f.path))[:5]
+    listing = ", ".join(f"{f.path} ({f.info.st_size / _MB:.1f} MB)" for f in largest)
     raise SnapshotError(
         f"The source directory {root} holds {problem}. The largest: {listing}",
         hint=f"Leave out what the step does not need in .amlignore, or set {variable}",
     )
 
 
-def _hashed(root: Path, path: str, info: os.stat_result) -> SnapshotFile:
+def _open(root: Path, path: str, flags: int = 0) -> int:
+    """Open without waiting: what was a file a moment ago may be a pipe now."""
+    return os.open(root / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+
+
+def _hashed(root: Path, found: Found) -> tuple[os.stat_result, str]:
+    """Return what the file is when it is read, and its sha256.
+
+    :raises MovingError: it is being written, or gone.
+    """
     digest, size = hashlib.sha256(), 0
     try:
-        with open(root / path, "rb") as stream:
-            while chunk := stream.read(_MB):
+        handle = _open(root, found.path, 0 if found.link else os.O_NOFOLLOW)
+        try:
+            before = os.fstat(handle)
+            check_plain(before, found.path)
+            while size <= before.st_size and (chunk := os.read(handle, _MB)):
                 digest.update(chunk)
                 size += len(chunk)
+            after = os.fstat(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
-        raise SnapshotError(f"{path!r} cannot be read: {error.strerror}") from error
-    return SnapshotFile(path, size, digest.hexdigest(), bool(info.st_mode & stat.S_IXUSR))
+        if error.errno == errno.ELOOP:
+            raise MovingError(found.path, "became a link") from error
+        raise cannot_read(error, found.path) from error
+    if size != before.st_size or (before.st_mtime_ns, before.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
+        raise MovingError(found.path, "was written to")
+    return before, digest.hexdigest()
 
 
-def _open_checked(root: Path, file: SnapshotFile) -> BinaryIO:
-    """Open *file* only if it still is what was hashed; read whole, so that what is checked is what is written."""
-    try:
-        content = (root / file.path).read_bytes()
-    except OSError as error:
-        raise SnapshotError(f"{file.path!r} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise SnapshotError(f"{file.path!r} changed while the snapshot was taken", hint="Run the step again")
-    return io.BytesIO(content)
+class _Checked(io.FileIO):
+    """A file that only reads to its end if it still is what was hashed."""
+
+    def __init__(self, root: Path, file: SnapshotFile) -> None:
+        self._file = file
+        self._left = file.size
+        self._digest = hashlib.sha256()
+        try:
+            handle = _open(root, file.path)
+        except OSError as error:
+            raise SnapshotError(f"{file.path!r} cannot be read: {error.strerror}", hint=_MOVING_HINT) from error
+        super().__init__(handle)
+        try:
+            check_plain(os.fstat(handle), file.path)
+        except SnapshotError:
+            self.close()
+            raise
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read on; raises SnapshotError if the content is another one."""
+        try:
+            chunk = super().read(size) or b""
+        except OSError as error:
+            raise SnapshotError(f"{self._file.path!r} cannot be read: {error.strerror}") from error
+        self._digest.update(chunk)
+        self._left -= len(chunk)
+        if self._left < 0 or (not chunk and self._digest.hexdigest() != self._file.sha256):
+            raise SnapshotError(f"{self._file.path!r} changed while the snapshot was taken", hint=_MOVING_HINT)
+        return chunk
 
 
 def _scripts(root: Path) -> list[str]:
     found: list[str] = []
-    for relative, _ in _Walk(root, rules_of(root)).files():
-        if relative.endswith((".py", ".R", ".r", ".sh")):
-            found.append(relative)
-        if len(found) >= 500:
-            break
+    try:
+        for item in Walk(root, rules_of(root)).files():
+            if item.path.endswith((".py", ".R", ".r", ".sh")):
+                found.append(item.path)
+            if len(found) >= 500:
+                break
+    except (SnapshotError, MovingError):
+        pass  # they only help to say what else there is
     return found
 
 

@@ -91,6 +91,39 @@ def test_what_looks_like_a_credential_is_left_out_and_said(source: Path) -> None
     assert "s3cret" not in "".join(said)
 
 
+def test_what_is_left_out_by_rule_is_said_in_one_line(source: Path) -> None:
+    for path in (".git/config", "__pycache__/a.pyc", "pkg/__pycache__/b.pyc", "pkg/c.pyc", "env/pyvenv.cfg"):
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        (source / path).write_text("x")
+    said: list[str] = []
+    taken = take(source, note=said.append)
+    assert said == ["Snapshot: left out by rule: *.py[cod], .git, __pycache__ (2 folders), virtual environment"]
+    assert taken.by_rule[2] == "__pycache__ (2 folders)"
+    (source / ".amlignore").write_text("__pycache__/\n*.pyc\n.git\nenv\n")  # the author's own choice is no news
+    take(source, note=said.append)
+    assert len(said) == 1
+
+
+def test_only_the_ignore_file_at_the_top_counts(source: Path) -> None:
+    (source.parent / ".gitignore").write_text("*.py\n")
+    (source / "pkg" / ".gitignore").write_text("*\n")
+    assert names(source) == ["pkg/.gitignore", "pkg/helper.py", "train.py"]
+
+
+def test_a_line_that_is_no_pattern_names_the_ignore_file(source: Path) -> None:
+    (source / ".amlignore").write_text("!\n")
+    with pytest.raises(SnapshotError, match=r"\.amlignore has a line that is no pattern"):
+        take(source)
+
+
+def test_a_script_that_was_taken_need_not_be_looked_for(source: Path) -> None:
+    snapshot = take(source)
+    (source / "train.py").unlink()
+    assert check_script(source, "./train.py", snapshot) == "train.py"
+    with pytest.raises(SnapshotError, match="does not exist"):
+        check_script(source, "other.py", snapshot)
+
+
 def test_links_inside_are_taken_as_content(source: Path, tmp_path: Path) -> None:
     (source / "alias.py").symlink_to("train.py")
     (source / "lib").symlink_to("pkg")
