@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,17 @@ class Bench:
         return JobKey(self.instance, "a_dag", dag_run_id, step.task_id, map_index)
 
     def life(self, step: StepOperator, **more: Any) -> Life:
-        """Return the next try of *step*, not lived yet."""
+        """Return the next try of *step*, not lived yet.
+
+        :param reuse: an earlier run may stand in for it; most tests want it to run.
+        """
         triggering: Sequence[dict[str, Any]] = more.pop("triggering", ())
         try_number = more.pop("try_number", 1)
+        params: Mapping[str, Any] = more.pop("params", {})
+        spec = step.specification({"params": params})  # type: ignore[typeddict-item]
+        if not more.pop("reuse", False):
+            spec = replace(spec, allow_reuse=False)
         key = self.key(step, **more)
-        spec = step.specification({})  # type: ignore[typeddict-item]
         return Life(self.ws, spec, key, try_number=try_number, triggering=triggering, log=self.log)
 
     def run(self, step: StepOperator, **more: Any) -> StepResult:
@@ -94,14 +100,16 @@ class Bench:
         return self.life(step, **more).live()
 
     @contextmanager
-    def elsewhere(self, step: StepOperator, prepare: Callable[[Life], object] | None = None) -> Iterator[Worker]:
+    def elsewhere(
+        self, step: StepOperator, prepare: Callable[[Life], object] | None = None, **more: Any
+    ) -> Iterator[Worker]:
         """Live a try of *step* in a process of its own, as Airflow does; whatever is left of it is killed in the end.
 
         :param prepare: called in that process before the life begins.
         """
 
         def work() -> None:
-            life = self.life(step)
+            life = self.life(step, **more)
             signal.signal(signal.SIGTERM, lambda *_: life.cancel())  # as Airflow does: it does not raise
             if prepare is not None:
                 prepare(life)

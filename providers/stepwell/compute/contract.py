@@ -251,6 +251,10 @@ class Target(ABC):
         :raises EnvironmentException: *spec* is malformed; its user-managed interpreter is not there or does not run.
         """
 
+    def makes(self) -> dict[str, Any]:
+        """Return what of the target decides what a step makes there: never its name or address."""
+        return {"kind": self.kind}
+
     @abstractmethod
     def layout(self, job_id: str) -> Layout:
         """Return where the parts of that job are."""

@@ -49,8 +49,10 @@ class StepOperator(BaseOperator):
         and its ``max_run_duration_seconds`` as ``execution_timeout``.
     :param environment_variables: more environment variables of the script. (templated)
     :param secrets: environment variable → id of the Airflow connection whose password it is. Never logged or stored.
-    :param allow_reuse: accepted, and without effect for now: a step always runs.
-    :param version: a tag of the step's functionality, kept with the run.
+    :param allow_reuse: an earlier run with the same code, environment, arguments and data may stand in for this one:
+        its outputs are looked at and handed on, and the step does not run. With the DAG param
+        ``regenerate_outputs=True`` every step runs.
+    :param version: a tag of the step's functionality: with another one, it runs again.
     :param workspace: the ``Workspace`` or its name; default: that of the inputs and outputs, else the default
         workspace.
     """
@@ -146,6 +148,8 @@ class StepOperator(BaseOperator):
             params=dict(context.get("params") or {}),
             secrets=self.secrets,
             version=self.version,
+            allow_reuse=self.allow_reuse,
+            regenerate=_regenerate(context),
             experiment=self.dag_id,
         )
 
@@ -256,6 +260,12 @@ def _instance() -> str:
     if named:
         return str(named)
     return f"{socket.gethostname()}:{os.environ.get('AIRFLOW_HOME', os.path.expanduser('~/airflow'))}"
+
+
+def _regenerate(context: Context) -> bool:
+    """Whether the DAG run was started with ``regenerate_outputs=True`` (v1's name)."""
+    asked = (context.get("params") or {}).get("regenerate_outputs")
+    return asked is True or str(asked).strip().lower() in ("true", "1", "yes")
 
 
 def _triggering(context: Context) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The life of a step, from top to bottom: resolve, snapshot, environment, submit, watch, collect, gate, publish.
+"""The life of a step, from top to bottom: resolve, snapshot, reuse, environment, submit, watch, collect, gate, publish.
 
 Each phase can be gone through again by another try of the task: what is under way is adopted, what is done is found.
 Nothing is registered when a step fails, and no reader sees data that has not been judged.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +20,26 @@ from stepwell.compute.resolve import target_for
 from stepwell.environment import gates_specification, merge, spark_packages
 from stepwell.errors import ActivityFailedException, GateFailedException, UserErrorException
 from stepwell.quality import gates
-from stepwell.step import job, publish
+from stepwell.step import handover, job, publish, reuse
+from stepwell.step.fingerprint import fingerprint
+from stepwell.step.flight import Claim
 from stepwell.step.record import brief_metrics
 from stepwell.step.relay import Relay
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
-from stepwell.step.snapshot import check_script, take
+from stepwell.step.reuse import Earlier, Index
+from stepwell.step.snapshot import Snapshot, check_script, take
 from stepwell.step.tenure import Tenure
 
 if TYPE_CHECKING:
     from stepwell.step.spec import JobKey, StepSpec
     from stepwell.workspace import Workspace
+
+
+#: What of a run's record is on XCom.
+_IN_SUMMARY = (
+    *("run_id", "step", "target", "status", "seconds", "metrics", "inputs", "outputs", "verdicts", "error"),
+    *("reuse", "reused_from"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,10 @@ class Life(Tenure):
     ) -> None:
         super().__init__(ws, spec, key, try_number, log)
         self.triggering = triggering
+        self.whole = spec  # as its author wrote it; what this try runs of it is self.spec
+        self._index: Index | None = None
+        self._earlier: Earlier | None = None
+        self._environment: dict[str, Any] | None = None
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -73,22 +88,32 @@ class Life(Tenure):
         :raises GateFailedException: it ran, and its data did not pass.
         """
         self._begin()
-        with self._failing_cleanly():
+        with self._failing_cleanly(), ExitStack() as self._until_end:
             self._plan()
             if self.state.handle is None:
                 with self.record.phase("resolve"):
                     inputs = self._resolve()
                 with self.record.phase("snapshot"):
-                    archive = self._snapshot()
+                    snapshot = self._snapshot()
+                with self.record.phase("reuse"):
+                    earlier = self._decide(inputs, snapshot)
+                if earlier is not None and not earlier.stale:
+                    return self._hand_on(earlier, {})
+                if earlier is not None:
+                    inputs, snapshot = self._judge_only(earlier), None
                 with self.record.phase("environment"):
                     environment, gates_in = self._prepare()
                 with self.record.phase("submit"):
-                    self._submit(inputs, archive, environment, gates_in)
+                    self._submit(inputs, snapshot, environment, gates_in)
+            else:
+                self._recall()
             with self.record.phase("run"):
                 self._watch()
             with self.record.phase("collect"):
                 outcome = self._collect()
             verdicts = self._judge(outcome)
+            if self._earlier is not None:
+                return self._hand_on(self._earlier, verdicts)
             with self.record.phase("publish"):
                 result = self._publish(outcome, verdicts)
             self._end("published")
@@ -100,8 +125,7 @@ class Life(Tenure):
         if record is None:
             return {}
         facts = record.facts
-        names = ("run_id", "step", "target", "status", "seconds", "metrics", "inputs", "outputs", "verdicts", "error")
-        summary = {"workspace": self.ws.name, **{name: facts.get(name) for name in names}}
+        summary = {"workspace": self.ws.name, **{name: facts.get(name) for name in _IN_SUMMARY}}
         return {**summary, "metrics": brief_metrics(facts.get("metrics") or {}, facts.get("metric_counts"))}
 
     # -- the phases ------------------------------------------------------------------------------------------------
@@ -131,38 +155,90 @@ class Life(Tenure):
         self.record.note(inputs={i.name: i.version.reference() for i in inputs})
         return inputs
 
-    def _snapshot(self) -> Path | None:
-        """Take the source directory along, once per content."""
+    def _snapshot(self) -> Snapshot | None:
+        """Look at the source directory: by content, so that the same code is the same anywhere."""
         if self.spec.source_directory is None:
             return None
         if self.spec.script is not None:
             check_script(self.spec.source_directory, self.spec.script)
         snapshot = take(self.spec.source_directory, log=self.log.warning)
-        self.record.note(snapshot=snapshot.to_dict())
-        stored = f"snapshots/{snapshot.digest}.zip"
-        here = self.ws.store.local_path(stored)
-        if not self.ws.store.exists(stored):
-            with tempfile.TemporaryDirectory(prefix="stepwell-") as folder:
-                archive = Path(folder, "code.zip")
-                snapshot.write_archive(archive)
-                self.ws.store.put_file(archive, stored)
+        self.record.note(
+            snapshot={"digest": snapshot.digest, "files": len(snapshot.files), "size": snapshot.size},
+        )
         self.log.info(
             "Snapshot %s: %d files, %s bytes", snapshot.digest[:12], len(snapshot.files), f"{snapshot.size:,}"
         )
-        if here is not None:
-            return here
-        self._aside = tempfile.TemporaryDirectory(prefix="stepwell-", ignore_cleanup_errors=True)  # goes with this try
-        fetched = Path(self._aside.name, "code.zip")
-        self.ws.store.get_file(stored, fetched)
-        return fetched
+        return snapshot
+
+    def _decide(self, inputs: list[ResolvedInput], snapshot: Snapshot | None) -> Earlier | None:
+        """Return the run that made the same, if what it made can be handed on; of equal steps, only one runs at a time.
+
+        The decision is logged and kept, with what is different from the last time.
+        """
+        references = {i.name: i.version.reference() for i in inputs}
+        specification = self._packages()
+        now = fingerprint(
+            self.spec,
+            inputs,
+            snapshot,
+            environment_key=portal.call(self.target.environment_key(specification)),
+            environment=specification,
+            target=self.target.makes(),
+            default_datastore=self.ws.get_default_datastore().name,
+        )
+        self._index = index = Index(self.ws, self.spec, self.key, now, references)
+        decision = index.decide()
+        if decision.earlier is None and self.spec.allow_reuse and not self.spec.regenerate:
+            claim = Claim(self.ws, index.claim, self.state.run_id, self.state.slug)
+            claim.acquire(self._go_on, self.log.info)
+            self._until_end.enter_context(claim.held())
+            if isinstance(index.look_up(), Earlier):  # whoever had the claim has made it
+                decision = index.decide()
+        self.log.info("%s", decision.reason[:1].upper() + decision.reason[1:])
+        self.record.note(fingerprint=now.digest, reuse=decision.to_dict())
+        if decision.earlier is None or decision.earlier.stale:
+            reuse.keep(self.ws, self.state.run_id, now)
+        return decision.earlier
+
+    def _judge_only(self, earlier: Earlier) -> list[ResolvedInput]:
+        """Become the step that judges what *earlier* has made, by the gates that are others now."""
+        self._earlier = earlier
+        self.spec = reuse.judging(self.whole, earlier)
+        self.outputs = []
+        self.record.note(validates={"run": earlier.run_id, "outputs": list(earlier.stale)})
+        return resolve_inputs(self.ws, self.spec.inputs, self.layout, self.target.reads, (), self.log)
+
+    def _recall(self) -> None:
+        """Know again what the lost try has decided whose job this one goes on with."""
+        now = reuse.kept(self.ws, self.state.run_id)
+        if now is not None:
+            self._index = Index(self.ws, self.spec, self.key, now, self.record.facts["inputs"])
+        validates = self.record.facts.get("validates")
+        if validates:
+            found = self._index.look_up() if self._index else "its record is damaged"
+            if not isinstance(found, Earlier):
+                raise ActivityFailedException(f"What was being validated cannot be handed on any more: {found}")
+            self._judge_only(replace(found, stale=tuple(validates["outputs"])))
+
+    def _hand_on(self, earlier: Earlier, verdicts: Mapping[str, dict[str, Any]]) -> StepResult:
+        """Hand on what *earlier* has made; *verdicts* are of gates that judged it anew."""
+        run_id = self.state.run_id
+        with self.record.phase("publish"):
+            self._go_on()
+            references = handover.versions(self.ws, self.whole, self.key, run_id, earlier, verdicts, self.log)
+            by_script = [{**reference, "reused_from": earlier.origin} for reference in earlier.by_script]
+            taken = handover.facts(self.ws, run_id, earlier, verdicts)
+            self.record.note(outputs=references, registered_by_script=by_script, **taken)
+            if self._index is not None:
+                self._index.made(run_id) if verdicts else self._index.reused(run_id, earlier.run_id)
+        self._end("published")
+        return StepResult(references, by_script)
 
     def _prepare(self) -> tuple[EnvironmentRef, EnvironmentRef | None]:
         """Build or find the environment of the step, and that of its gates if they run apart."""
         gated = bool(self.spec.validations) or any(o["gate"] for o in self.spec.outputs.values())
-        spec = job.environment_of(self.spec, self.log.info)
+        spec = self._packages(gated=gated)
         apart = gated and self.target.engine == "pandas"
-        if self.target.engine == "spark" and not spec["user_managed"]:
-            spec = merge(spec, spark_packages(gated=gated))
         say = self.log.info
         gates_in = portal.call(self.target.prepare(gates_specification(), say)) if apart else None
         if self.spec.kind == "none" and gates_in is not None:
@@ -174,14 +250,41 @@ class Life(Tenure):
         self.record.note(environment={"key": environment.key, "python": environment.python})
         return environment, gates_in
 
+    def _packages(self, *, gated: bool = False) -> dict[str, Any]:
+        """Return the environment's specification, with what the target brings into it."""
+        if self._environment is None:
+            self._environment = job.environment_of(self.spec, self.log.info)
+        if self.target.engine == "spark" and not self._environment["user_managed"]:
+            return merge(self._environment, spark_packages(gated=gated))
+        return self._environment
+
+    def _archive(self, snapshot: Snapshot | None) -> Path | None:
+        """Return the snapshot's archive on this machine; it is made once per content."""
+        if snapshot is None:
+            return None
+        stored = f"snapshots/{snapshot.digest}.zip"
+        here = self.ws.store.local_path(stored)
+        if not self.ws.store.exists(stored):
+            with tempfile.TemporaryDirectory(prefix="stepwell-") as folder:
+                archive = Path(folder, "code.zip")
+                snapshot.write_archive(archive)
+                self.ws.store.put_file(archive, stored)
+        if here is not None:
+            return here
+        self._aside = tempfile.TemporaryDirectory(prefix="stepwell-", ignore_cleanup_errors=True)  # goes with this try
+        fetched = Path(self._aside.name, "code.zip")
+        self.ws.store.get_file(stored, fetched)
+        return fetched
+
     def _submit(
         self,
         inputs: list[ResolvedInput],
-        archive: Path | None,
+        snapshot: Snapshot | None,
         environment: EnvironmentRef,
         gates_in: EnvironmentRef | None,
     ) -> None:
         """Stage code and inputs, then start the job, exactly once."""
+        archive = self._archive(snapshot)
         plan = job.Blueprint(
             self.ws, self.spec, self.key, self.state.run_id, self.state.owner, self.try_number, inputs, self.outputs
         )
@@ -230,7 +333,7 @@ class Life(Tenure):
         asked = {n: o["gate"] for n, o in self.spec.outputs.items() if o["gate"]} | dict(self.spec.validations)
         verdicts = {name: gates.verdict_of(outcome.directory, name) for name in asked}
         self.record.note(verdicts={name: gates.brief(v) for name, v in verdicts.items()})
-        judged = self.record.facts["inputs"]
+        judged = self._earlier.record["outputs"] if self._earlier else self.record.facts["inputs"]
         publish.keep_validations(self.ws, self.state.run_id, self.spec.validations, judged, verdicts)
         bad = {n: v for n, v in verdicts.items() if gates.fatal(v, asked[n]["on_failure"])}
         if bad:
@@ -260,4 +363,6 @@ class Life(Tenure):
         publish.sweep(self.outputs)
         result = StepResult({n: v.reference() for n, v in versions.items()}, [v.reference() for v in by_script])
         self.record.note(outputs=result.references, registered_by_script=result.registered_by_script)
+        if self._index is not None:
+            self._index.made(self.state.run_id)
         return result

@@ -59,6 +59,8 @@ class StepSpec:
     :param kind: ``python``, ``spark``, ``command``, or ``none`` for a step that only validates.
     :param spark: sizes, ``conf``, ``py_files``, ``jars``, ``files`` and ``app_name`` of a Spark step.
     :param secrets: environment variable → the connection whose password it is.
+    :param allow_reuse: an earlier run that made the same may stand in for this one.
+    :param regenerate: run whatever was run before; what is made may be reused later.
     :param validations: gates on data that is published already: name → gate (``ValidateDatasetOperator``).
     """
 
@@ -77,6 +79,8 @@ class StepSpec:
     params: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
+    allow_reuse: bool = True
+    regenerate: bool = False
     experiment: str = ""
     validations: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 

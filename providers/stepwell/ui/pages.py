@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: In these states a page looks again by itself, after so many seconds.
 REFRESH = {"running": 5}
 #: The phases of a step in the order of its life; a record has them by name.
-PHASES = ("resolve", "snapshot", "environment", "submit", "run", "collect", "publish")
+PHASES = ("resolve", "snapshot", "reuse", "environment", "submit", "run", "collect", "publish")
 
 
 def run_page(

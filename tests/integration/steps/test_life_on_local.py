@@ -312,7 +312,9 @@ run.parent.log("overall", 1.5)
     assert record["parent_metrics"] == {"overall": 1.5}
     assert record["tags"] == {"kind": "tree"}
     assert record["status"] == "completed"
-    assert set(record["phases"]) == {"resolve", "snapshot", "environment", "submit", "run", "collect", "publish"}
+    assert set(record["phases"]) == {
+        *("resolve", "snapshot", "reuse", "environment", "submit", "run", "collect", "publish"),
+    }
 
 
 def test_dataset_register_in_a_script_is_registered_when_the_step_succeeds(

@@ -93,6 +93,11 @@ class SparkTarget(LocalTarget):
             configuration.get("ship_environment"),
         )
 
+    def makes(self) -> dict[str, Any]:
+        """Return the kind, and the target's own settings: a time zone there is another result."""
+        home = self.spark_home and spark_version(self.spark_home)
+        return {**super().makes(), "conf": self.conf, "spark": home}
+
     async def probe(self) -> Report:
         """Look at this machine, its Java, and the master."""
         report = await super().probe()

@@ -1,0 +1,203 @@
+"""Why a step was not reused: what is different from the last time, down to the file, in words."""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from stepwell.step.fingerprint import Fingerprint
+
+#: More differences of one sort than this are counted, not named.
+NAMED = 5
+#: Comparing longer files line by line takes longer than it is worth.
+_MOST_LINES = 4000
+_LONGEST = 60
+#: Returns the content of a source file then and now; ``None`` where it cannot be had.
+Contents = Callable[[str], tuple[bytes | None, bytes | None]]
+References = Mapping[str, Mapping[str, Any]]
+
+
+def changes(
+    now: Fingerprint, then: Fingerprint, inputs_now: References, inputs_then: References, contents: Contents
+) -> list[str]:
+    """Return what is different, each in a few words, the likeliest causes first.
+
+    :param inputs_now: input → reference, for its version.
+    :param contents: for the lines that changed in a source file.
+    """
+    a, b = now.parts, then.parts
+    return [
+        *_single(a, b),
+        *_limited(list(_files(now.files, then.files, contents)), "more files changed"),
+        *(["the modes of files changed"] if a["code"] != b["code"] and now.files == then.files else []),
+        *_sequence("argument", a["arguments"], b["arguments"]),
+        *_sequence("part of the command", a["command"], b["command"]),
+        *_limited(list(_inputs(a["inputs"], b["inputs"], inputs_now, inputs_then)), "more inputs"),
+        *_limited(list(_named("parameter", a["parameters"], b["parameters"])), "more parameters"),
+        *_limited(list(_hidden("variable", a["variables"], b["variables"])), "more variables"),
+        *_named("the connection of secret", a["secrets"], b["secrets"]),
+        *(_environment(now, then) if a["environment"] != b["environment"] else []),
+        *_outputs(a["outputs"], b["outputs"]),
+        *_hidden("the expectations on", a["validations"], b["validations"]),
+        *_spark(a["spark"] or {}, b["spark"] or {}),
+        *_named("the compute target's", a["target"], b["target"]),
+    ]
+
+
+def gates(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
+    """Return which outputs' gates are others than *then*."""
+    return [
+        f"the gate of {name} {'changed' if name in then else 'is new'}" for name in now if then.get(name) != now[name]
+    ]
+
+
+def _single(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    words = {
+        "format": "Stepwell's own rules",
+        "kind": "the kind of step",
+        "version": "version",
+        "script": "the script",
+    }
+    for part, name in words.items():
+        if a[part] != b[part]:
+            yield _was(name, a[part], b[part])
+
+
+def _files(now: Mapping[str, str], then: Mapping[str, str], contents: Contents) -> Iterator[str]:
+    named = 0
+    for path in sorted({*now, *then}):
+        if now.get(path) == then.get(path):
+            continue
+        named += 1
+        if path not in then:
+            yield f"{path} is new"
+        elif path not in now:
+            yield f"{path} is gone"
+        else:
+            counted = line_counts(*contents(path)) if named <= NAMED else None
+            yield f"{path} changed" + (f" (lines +{counted[0]} -{counted[1]})" if counted else "")
+
+
+def line_counts(then: bytes | None, now: bytes | None) -> tuple[int, int] | None:
+    """Return how many lines were added and removed; ``None`` for what is not text, or too long to be compared."""
+    try:
+        before, after = ((content or b"").decode("utf-8").splitlines() for content in (then, now))
+    except UnicodeDecodeError:
+        return None
+    if then is None or now is None or b"\0" in then + now or max(len(before), len(after)) > _MOST_LINES:
+        return None
+    added = removed = 0
+    for tag, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag != "equal":
+            removed, added = removed + j - i, added + m - k
+    return added, removed
+
+
+def _sequence(what: str, now: Sequence[Any], then: Sequence[Any]) -> Iterator[str]:
+    if len(now) != len(then):
+        yield f"{len(now)} {what}s, not {len(then)}: {_brief(' '.join(map(_word, now)))}"
+        return
+    for position, (a, b) in enumerate(zip(now, then, strict=True), 1):
+        if a != b:
+            yield _was(f"{what} {position}", _word(a), _word(b))
+
+
+def _inputs(now: References, then: References, versions_now: References, versions_then: References) -> Iterator[str]:
+    for name in sorted({*now, *then}):
+        if name not in then or name not in now:
+            yield f"input {name} is {'new' if name not in then else 'gone'}"
+            continue
+        if now[name]["content"] != then[name]["content"]:
+            a, b = versions_now.get(name) or {}, versions_then.get(name) or {}
+            if a.get("version") and b.get("version") and (a["dataset"], a["version"]) != (b["dataset"], b["version"]):
+                was = b["version"] if a["dataset"] == b["dataset"] else _version(b)
+                yield f"input {name} is {_version(a, b['dataset'])}, was {was}"
+            else:
+                yield f"input {name} has other data, or is read in another way"
+        for part, word in (("mode", "mode"), ("at", "path_on_compute")):
+            if now[name][part] != then[name][part]:
+                yield _was(f"the {word} of input {name}", now[name][part], then[name][part])
+
+
+def _version(reference: Mapping[str, Any], known: str | None = None) -> str:
+    number = reference["version"]
+    return f"version {number}" if reference["dataset"] == known else f"{reference['dataset']} version {number}"
+
+
+def _named(what: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted({*now, *then}):
+        if name not in then:
+            yield f"{what} {name} is new"
+        elif name not in now:
+            yield f"{what} {name} is gone"
+        elif now[name] != then[name]:
+            yield _was(f"{what} {name}", now[name], then[name])
+
+
+def _hidden(what: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
+    """Tell of values that are kept by their digest only."""
+    for name in sorted({*now, *then}):
+        if now.get(name) != then.get(name):
+            yield f"{what} {name} {'is new' if name not in then else 'is gone' if name not in now else 'changed'}"
+
+
+def _environment(now: Fingerprint, then: Fingerprint) -> list[str]:
+    a, b = now.packages, then.packages
+    found = []
+    if a.get("python") != b.get("python"):
+        found.append(_was("Python", a.get("python") or "the worker's", b.get("python") or "the worker's"))
+    for part in ("conda", "pip"):
+        more, less = (sorted(set(x.get(part) or ()) - set(y.get(part) or ())) for x, y in ((a, b), (b, a)))
+        if more or less:
+            told = [f"with {', '.join(more)}"] * bool(more) + [f"without {', '.join(less)}"] * bool(less)
+            found.append(f"the environment is {_brief(' and '.join(told), 200)}")
+    return found or ["the environment changed"]
+
+
+def _outputs(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted({*now, *then}):
+        if name not in then or name not in now:
+            yield f"output {name} is {'new' if name not in then else 'gone'}"
+        elif now[name]["destination"] != then[name]["destination"]:
+            places = (":".join(filter(None, o[name]["destination"])) for o in (now, then))
+            yield _was(f"the destination of output {name}", *places)
+        elif now[name] != then[name]:
+            yield f"output {name} is written or read in another way"
+
+
+def _spark(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
+    yield from _named("the setting", now.get("conf") or {}, then.get("conf") or {})
+    for name in sorted({*now, *then} - {"conf"}):
+        if now.get(name) == then.get(name):
+            continue
+        if name in ("py_files", "jars", "files"):
+            a, b = ({posixpath.basename(f[0]): f for f in x.get(name) or ()} for x in (now, then))
+            yield from _hidden(f"{name}:", a, b)
+        else:
+            yield _was(name, now.get(name), then.get(name))
+
+
+def _limited(found: list[str], more: str) -> list[str]:
+    left = len(found) - NAMED
+    return found if left <= 1 else [*found[:NAMED], f"{left} {more}"]
+
+
+def _was(what: str, now: Any, then: Any) -> str:
+    return f"{what} is {_shown(now)}, was {_shown(then)}"
+
+
+def _shown(value: Any) -> str:
+    return "not given" if value is None else _brief(value if isinstance(value, str) else repr(value))
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict) and len(value) == 1:
+        ((port, name),) = value.items()
+        return f"the {port} {name}"
+    return str(value)
+
+
+def _brief(text: str, longest: int = _LONGEST) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -1,0 +1,184 @@
+"""What a step is made of, by content: no address, no time, no path of a machine, nobody's name for a thing.
+
+The parts of a step decide whether an earlier run's outputs can be handed on. They are kept with each run that was not
+reused, so that the next one can say what is different.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from stepwell.errors import UserErrorException
+from stepwell.quality import gates
+from stepwell.step.resolve import relative_names
+
+if TYPE_CHECKING:
+    from stepwell.data.version import DatasetVersion
+    from stepwell.step.resolve import ResolvedInput
+    from stepwell.step.snapshot import Snapshot
+    from stepwell.step.spec import StepSpec
+
+#: Part of every fingerprint: raised when Stepwell would make something else of the same step.
+FORMAT = 1
+#: The DAG param that has every step run, whatever was run before (v1's ``regenerate_outputs``).
+REGENERATE = "regenerate_outputs"
+#: What is not a parameter of the step itself.
+_NOT_A_PARAMETER = frozenset({REGENERATE})
+#: Spark gives its files another random name each time.
+_SPARK_FILE = re.compile(r"(part-[0-9]+-)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A step by content.
+
+    :param digest: of all parts; the same digest is the same step on the same data.
+    :param parts: what it was made of, plain data; values that could be secret by their digest only.
+    :param gates: output → digest of its gate. Not part of *digest*: a gate judges what the step makes.
+    :param files: path → sha256 of the source files, which *digest* has by the digest of the snapshot.
+    :param packages: what the environment was asked to hold, which *digest* has by the environment's key.
+    """
+
+    digest: str
+    parts: Mapping[str, Any]
+    gates: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Fingerprint:
+        """Return what :meth:`to_dict` gave.
+
+        :raises KeyError: it is something else.
+        """
+        return cls(**{f.name: document[f.name] for f in fields(cls)})
+
+
+def fingerprint(
+    spec: StepSpec,
+    inputs: Sequence[ResolvedInput],
+    snapshot: Snapshot | None,
+    *,
+    environment_key: str,
+    environment: Mapping[str, Any],
+    target: Mapping[str, Any],
+    default_datastore: str,
+) -> Fingerprint:
+    """Return the step's fingerprint.
+
+    :param snapshot: its source directory; ``None`` = it has none.
+    :param environment_key: digest of what is installed where it runs.
+    :param environment: its specification in the normal form; its variables are not part of the key.
+    :param target: what of the compute target matters: its kind and settings, not its name or address.
+    :param default_datastore: where outputs go that name none.
+    :raises UserErrorException: a suite, or a file that a Spark step names, cannot be read.
+    """
+    variables = {**environment["variables"], **spec.variables}
+    parts = _plain(
+        {
+            "format": FORMAT,
+            "kind": spec.kind,
+            "version": spec.version,
+            "code": snapshot.digest if snapshot is not None else None,
+            "script": spec.script,
+            "arguments": list(spec.arguments),
+            "command": list(spec.command),
+            "parameters": {str(k): v for k, v in spec.params.items() if k not in _NOT_A_PARAMETER},
+            "variables": {name: _digest(value) for name, value in variables.items()},
+            "secrets": dict(spec.secrets),
+            "environment": environment_key,
+            "inputs": {i.name: _input(i, spec.inputs[i.name]) for i in inputs},
+            "outputs": {name: _output(item, default_datastore) for name, item in spec.outputs.items()},
+            "validations": {name: _gate(gate) for name, gate in spec.validations.items()},
+            "spark": _spark(spec.spark, snapshot),
+            "target": dict(target),
+        }
+    )
+    return Fingerprint(
+        _digest(parts),
+        parts,
+        {name: _gate(o["gate"]) for name, o in spec.outputs.items() if o["gate"]},
+        {} if snapshot is None else {file.path: file.sha256 for file in snapshot.files},
+        {name: environment[name] for name in ("python", "conda", "pip")},
+    )
+
+
+def content_of(version: DatasetVersion) -> str:
+    """Return a digest of the data that a step reads: contents, names below their folder, and how they are read.
+
+    The dataset's name, version and place are not in it. Neither is the random part of the names of Spark's files.
+    """
+    names = (_SPARK_FILE.sub(r"\1", name) for name in relative_names(version))
+    files = sorted([name, file.checksum, file.size] for name, file in zip(names, version.files, strict=True))
+    read = {name: value for name, value in version.definition.items() if name != "paths"}
+    return _digest({"files": files, "read": read, "single": version.is_single_file})
+
+
+def _input(resolved: ResolvedInput, item: Mapping[str, Any]) -> dict[str, Any]:
+    return {"mode": resolved.mode, "at": item.get("path_on_compute"), "content": content_of(resolved.version)}
+
+
+def _output(item: Mapping[str, Any], default_datastore: str) -> dict[str, Any]:
+    where = item["destination"]
+    return {
+        "mode": item["mode"],
+        "destination": [where["datastore"] or default_datastore, where["path"]],
+        "read": item["read"],
+        "plan": item["plan"],
+    }
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    return _digest({**gate, "suite": gates.suite_of(gate["suite"])})
+
+
+def _spark(spark: Mapping[str, Any] | None, snapshot: Snapshot | None) -> dict[str, Any] | None:
+    """Return sizes and settings, and files outside of the source directory by content; not the application's name."""
+    if spark is None:
+        return None
+    found = {name: value for name, value in spark.items() if name != "app_name"}
+    for name in ("py_files", "jars", "files"):
+        found[name] = [_file(name, path, snapshot) for path in found.get(name) or ()]
+    return found
+
+
+def _file(parameter: str, path: str, snapshot: Snapshot | None) -> list[str]:
+    """Return the name that a file of a Spark step gets, and its content; of one elsewhere its address must do."""
+    parts = urlsplit(path)
+    place = parts.path if parts.scheme == "file" else path
+    if parts.scheme not in ("", "file") or not os.path.isabs(place):
+        return [path]
+    try:
+        with open(place, "rb") as stream:
+            return [posixpath.basename(place), hashlib.file_digest(stream, "sha256").hexdigest()]
+    except OSError as error:
+        raise UserErrorException(
+            f"The file {place!r} in {parameter} cannot be read: {error.strerror}",
+            hint="Put it into the source directory, or correct the path",
+        ) from error
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_text(value).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* as a record can hold it: a param may be a date, or not a number."""
+    return json.loads(_text(value), parse_constant=str)
+
+
+def _text(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,125 @@
+"""Single flight: of equal steps that are wanted at the same time, one runs, and the others wait for what it makes.
+
+Who runs holds a claim, and shows by a counter that he is alive; clocks of several machines are never compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stepwell.compute import portal
+from stepwell.errors import StepwellError
+from stepwell.workspace.store import encode
+
+if TYPE_CHECKING:
+    from stepwell.workspace import Workspace
+
+#: How often the claim's counter moves; a claim whose counter stands still for longer is that of a dead worker. Seconds.
+BEAT, SILENT = 5.0, 45.0
+#: How often who waits looks, and says that he waits, in seconds.
+LOOK, SAY = 0.5, 60.0
+
+
+class Claim:
+    """The right to run what has this fingerprint.
+
+    :param slug: names the task instance: its own next try need not wait for a claim that its lost try has left.
+    """
+
+    def __init__(self, ws: Workspace, path: str, run_id: str, slug: str) -> None:
+        self.ws = ws
+        self.path = path
+        self.run_id = run_id
+        self.slug = slug
+        self.token = uuid.uuid4().hex
+
+    def acquire(self, go_on: Callable[[], None], say: Callable[[str], None]) -> None:
+        """Take the claim, once nobody alive has it.
+
+        :param go_on: called while waiting; raises if this step was cancelled.
+        :param say: is told whom this step waits for.
+        """
+        seen: Any = None
+        since = said = time.monotonic()
+        while (holder := self._take(seen, time.monotonic() - since > SILENT)) is not None:
+            now = time.monotonic()
+            if holder != seen:
+                if seen is None or holder["run"] != seen["run"]:
+                    say(f"Waiting for run {holder['run']}, which makes the same; its result is taken")
+                seen, since = holder, now
+            if now - said > SAY:
+                said = now
+                say(f"Still waiting for run {holder['run']}")
+            go_on()
+            time.sleep(LOOK)
+
+    def _take(self, silent: dict[str, Any] | None, is_dead: bool) -> dict[str, Any] | None:
+        """Take the claim if it is free; else return who has it.
+
+        :param silent: the claim as it was seen first; if *is_dead* and it is still the same, it counts as free.
+        """
+        holder: list[dict[str, Any]] = []
+
+        def take(there: dict[str, Any] | None) -> dict[str, Any]:
+            holder.clear()
+            if there is None or there.get("slug") == self.slug or (is_dead and _seen(there) == silent):
+                return self._document(0)
+            holder.append(_seen(there))
+            return there
+
+        self._update(take)
+        return holder[0] if holder else None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Show that the holder is alive while the context lasts; then free the claim."""
+        try:
+            with portal.during(self._beat()):
+                yield
+        finally:
+            try:
+                self._update(lambda there: None if there is None or there.get("token") == self.token else there)
+            except (StepwellError, OSError):
+                pass  # it falls silent, and is taken over
+
+    async def _beat(self) -> None:
+        beat = 0
+        while True:
+            await asyncio.sleep(BEAT)
+            beat += 1
+            document = self._document(beat)
+
+            def move(there: dict[str, Any] | None, document: dict[str, Any] = document) -> dict[str, Any] | None:
+                return document if there is not None and there.get("token") == self.token else there
+
+            try:
+                await asyncio.to_thread(self._update, move)
+            except (StepwellError, OSError):
+                continue  # next time, perhaps
+
+    def _document(self, beat: int) -> dict[str, Any]:
+        return {"run": self.run_id, "slug": self.slug, "token": self.token, "beat": beat}
+
+    def _update(self, change: Callable[[dict[str, Any] | None], dict[str, Any] | None]) -> None:
+        """Change the claim; a damaged one is nobody's."""
+        with self.ws.store.lock(self.path):
+            try:
+                there: dict[str, Any] | None = self.ws.store.read_json(self.path)
+            except FileNotFoundError:
+                there = None
+            except StepwellError:
+                there = None
+            after = change(there)
+            if after is None:
+                self.ws.store.delete(self.path)
+            elif after != there:
+                self.ws.store.replace(self.path, encode(after))
+
+
+def _seen(claim: dict[str, Any]) -> dict[str, Any]:
+    return {name: claim.get(name) for name in ("run", "token", "beat")}
