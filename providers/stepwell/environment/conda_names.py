@@ -6,7 +6,9 @@ index would sooner or later install something unrelated that happens to have tha
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from stepwell.errors import EnvironmentException
@@ -56,15 +58,27 @@ SAME = frozenset(
     """.split()
 )
 
-_SPEC = re.compile(r"(?:(?P<channel>[^\s:\[\]]+)::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.\-]*)\s*(?P<rest>[^\[\]]*)")
+#: Names the file with the user's own names, which go before the ones above.
+OWN = "STEPWELL_CONDA_NAMES"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_PIP_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._\-]*[A-Za-z0-9])?(\[[A-Za-z0-9._\-, ]+\])?")
+_SPEC = re.compile(
+    r"(?:(?P<channel>[^\s:\[\]\-][^\s:\[\]]*)::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.\-]*)\s*(?P<rest>[^\[\]]*)"
+)
 _ONE = re.compile(r"(===?|!=|>=|<=|~=|=|>|<)?\s*([0-9][0-9A-Za-z_.+!\-]*(?:\.?\*)?)")
 
 
 class CondaSpec(NamedTuple):
-    """A conda specification taken apart: *name* as conda writes it, *version* in pip's words ("" = any)."""
+    """A conda specification taken apart: *name* as conda writes it, *version* in pip's words ("" = any), *channel*."""
 
     name: str
     version: str
+    channel: str = ""
+
+    @property
+    def text(self) -> str:
+        """The same as text, in its normal form."""
+        return (f"{self.channel}::" if self.channel else "") + self.name + self.version
 
 
 def parse(text: str, where: str) -> CondaSpec:
@@ -76,14 +90,61 @@ def parse(text: str, where: str) -> CondaSpec:
     match = _SPEC.fullmatch(text.strip())
     if match is None:
         raise _bad(text, where)
-    return CondaSpec(match["name"].lower(), _version(match["rest"].strip(), text, where))
+    return CondaSpec(match["name"].lower(), _version(match["rest"].strip(), text, where), match["channel"] or "")
 
 
 def to_pip(spec: CondaSpec) -> str | None:
-    """Return the pip requirement for *spec*, or ``None`` when only conda is known to have it."""
+    """Return the pip requirement for *spec*, or ``None`` when only conda is known to have it.
+
+    :raises EnvironmentException: the user's own table of names is missing or malformed.
+    """
     plain = spec.name.replace("_", "-")
-    name = RENAMED.get(spec.name) or RENAMED.get(plain) or (plain if plain in SAME else None)
+    own = own_names()
+    name = own.get(spec.name) or own.get(plain) or RENAMED.get(spec.name) or RENAMED.get(plain)
+    name = name or (plain if plain in SAME else None)
     return None if name is None else name + spec.version
+
+
+def own_names() -> Mapping[str, str]:
+    """Return the table that the user adds: conda's name → pip's, from the YAML file that :data:`OWN` names.
+
+    :raises EnvironmentException: the file is missing or malformed.
+    """
+    path = os.environ.get(OWN)
+    if not path:
+        return {}
+    try:
+        info = os.stat(path)
+        stamp = (os.path.abspath(path), info.st_mtime_ns, info.st_size, info.st_ino)
+    except OSError:
+        return _read_names(path)  # says what is the matter
+    if stamp not in _own:
+        _own.clear()
+        _own[stamp] = _read_names(path)
+    return _own[stamp]
+
+
+_own: dict[tuple[str, int, int, int], dict[str, str]] = {}
+
+
+def _read_names(path: str) -> dict[str, str]:
+    from stepwell.environment import strict_yaml
+
+    what = f"table of conda names ({OWN})"
+    found = {}
+    for name, value in strict_yaml.load_mapping(strict_yaml.read_text(path, what), path, None).items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise EnvironmentException(
+                f"{path}: {name!r} is no name of a conda package", allowed=["conda-name: pip-name"]
+            )
+        if not isinstance(value, str) or not _PIP_NAME.fullmatch(value):
+            raise EnvironmentException(
+                f"{path}: {name} is to be {value!r}, which is no name on the Python package index",
+                allowed=["a name", "a name with extras: name[extra]"],
+                hint="Versions stay with those who ask for the package",
+            )
+        found[name.lower()] = value
+    return found
 
 
 def _version(rest: str, text: str, where: str) -> str:

@@ -65,10 +65,11 @@ def wanted_version(python: str | None) -> str:
     return python
 
 
-def find_python(wanted: str, *, cache: Path, log: Callable[[str], None]) -> str:
-    """Return the path of an interpreter of the version *wanted*.
+def find_python(wanted: str, *, cache: Path, log: Callable[[str], None], tick: Callable[[], None] | None = None) -> str:
+    """Return the path of an interpreter of the version *wanted*, fetched by uv if it is not here.
 
-    The minor version decides: where the exact patch release is not there, another one is taken and *log* told.
+    The minor version decides: where the exact patch release is neither here nor to be had, another one is taken and
+    *log* told. Nothing is fetched when ``UV_PYTHON_DOWNLOADS`` is "never" or "manual".
 
     :raises EnvironmentException: there is none; the message says which there are.
     """
@@ -76,19 +77,42 @@ def find_python(wanted: str, *, cache: Path, log: Callable[[str], None]) -> str:
     base = getattr(sys, "_base_executable", None) or sys.executable
     if own == wanted or own.startswith(wanted + "."):
         return str(base)
-    minor = ".".join(wanted.split(".")[:2])
-    for request in dict.fromkeys([wanted, minor]):
+    minor = wanted if wanted[0] in "<>=!~" else ".".join(wanted.split(".")[:2])
+    requests = list(dict.fromkeys([wanted, minor]))
+    path = _installed_path(requests, cache, log)
+    if path is not None:
+        return path
+    why = ""
+    if os.environ.get("UV_PYTHON_DOWNLOADS") in ("never", "manual"):
+        why = f" (UV_PYTHON_DOWNLOADS is {os.environ['UV_PYTHON_DOWNLOADS']!r}, so it is not fetched)"
+    else:
+        log(f"Python {wanted} is not installed here; uv fetches it")
+        for request in requests:
+            fetch = ["python", "install", "--no-bin", request]
+            code, lines = run_uv(fetch, cache=cache, log=log, tick=tick, downloads=True)
+            path = _installed_path(requests, cache, log) if code == 0 else None
+            if path is not None:
+                return path
+            why = f" and cannot be fetched ({'; '.join(line.strip() for line in lines[-4:]) or 'uv said nothing'})"
+    hint = "Ask for another version, or use a user-managed environment"
+    if wanted[0] not in "<>=!~":
+        hint = f"Install it ('uv python install {minor}'), ask for another version, or use a user-managed environment"
+    raise EnvironmentException(
+        f"The environment wants Python {wanted}, which is not installed here{why}",
+        allowed=_installed(cache) or [own],
+        hint=hint,
+    )
+
+
+def _installed_path(requests: list[str], cache: Path, log: Callable[[str], None]) -> str | None:
+    for request in requests:
         code, lines = run_uv(["python", "find", "--system", "--no-project", request], cache=cache)
         paths = [line for line in lines if line.startswith("/")]
         if code == 0 and paths:
-            if request != wanted:
-                log(f"Python {wanted} is not installed here; the environment is built with {paths[-1]}")
+            if request != requests[0]:
+                log(f"Python {requests[0]} is not installed here; the environment is built with {paths[-1]}")
             return paths[-1]
-    raise EnvironmentException(
-        f"The environment wants Python {wanted}, which is not installed here",
-        allowed=_installed(cache) or [own],
-        hint=f"Install it ('uv python install {minor}'), ask for another version, or use a user-managed environment",
-    )
+    return None
 
 
 def user_managed(interpreter: str, cache: Path) -> Interpreter:

@@ -29,11 +29,15 @@ _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 
 @dataclass
 class Requirements:
-    """What requirement lines say: *pip* requirements (hashes kept), installer *options*, *azureml* names left out."""
+    """What requirement lines say.
+
+    *pip* requirements (hashes kept), installer *options*, *azureml* names left out, *constraints* of ``-c`` files.
+    """
 
     pip: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
     azureml: list[str] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
 
 
 def read_file(path: str | os.PathLike[str]) -> Requirements:
@@ -97,6 +101,9 @@ def _add_option(text: str, where: str, found: Requirements, base: Path | None, d
     if name == "--requirement" and value:
         _read((base or Path()) / value, found, depth + 1)
         return
+    if name == "--constraint" and value:
+        _read_constraints((base or Path()) / value, where, found, depth)
+        return
     if name == "--trusted-host":
         raise EnvironmentException(
             f"{where}: {text!r} is not supported", hint="Give the installer the host's certificate"
@@ -105,12 +112,41 @@ def _add_option(text: str, where: str, found: Requirements, base: Path | None, d
         reason = " (an installed copy of what lies elsewhere is no environment: put it into the source directory)"
         raise EnvironmentException(
             f"{where}: the option {text!r} is not supported{reason if name == '--editable' else ''}",
-            allowed=[*OPTIONS, "--requirement"],
+            allowed=[*OPTIONS, "--requirement", "--constraint"],
         )
     _no_credentials(value, where)
     option = "--prerelease allow" if name == "--pre" else f"{name} {value}".strip()
     if option not in found.options:
         found.options.append(option)
+
+
+def _read_constraints(path: Path, where: str, found: Requirements, depth: int) -> None:
+    """Add the lines of a constraints file: versions of packages, for those that are installed anyway."""
+    inner = Requirements()
+    _read(path, inner, depth + 1)
+    if inner.options:
+        raise EnvironmentException(
+            f"{where}: the constraints file {path} has the option {inner.options[0]!r}",
+            allowed=["name==1.2, line by line"],
+        )
+    for line in [*inner.pip, *inner.constraints]:
+        add_constraint(line, str(path), found)
+
+
+def add_constraint(line: str, where: str, found: Requirements) -> None:
+    """Add one constraint, ``name<2``.
+
+    :raises EnvironmentException: it is malformed, or has extras, which installers do not take here.
+    """
+    from packaging.requirements import Requirement
+
+    text = re.sub(r"\s+--hash=\S+", "", line.strip())
+    _no_credentials(text, where)
+    _requirement_name(text, where)
+    if Requirement(_VARIABLE.sub("variable", text)).extras:
+        raise EnvironmentException(f"{where}: the constraint {text!r} has extras", allowed=["name==1.2"])
+    if text not in found.constraints:
+        found.constraints.append(text)
 
 
 def _requirement_name(requirement: str, where: str) -> str:
@@ -123,6 +159,8 @@ def _requirement_name(requirement: str, where: str) -> str:
         hint = "A requirement is 'name', 'name==1.2' or 'name @ https://…'"
         if re.match(r"[\w.\-\[\]]+\s*=[^=]", requirement):
             hint = "pip compares with '==': a single '=' is conda's"
+        elif "://" in requirement:
+            hint = f"An address has the package's name in front: 'name @ {requirement.partition('#')[0]}'"
         elif re.match(r"(\.{0,2}/|[\w./\-]+\.(whl|tar\.gz|zip)$)", requirement):
             hint = "Files are given as 'name @ file:///absolute/path'"
         problem = str(error).splitlines()[0]

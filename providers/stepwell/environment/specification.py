@@ -1,8 +1,10 @@
 """The normal form of an environment: plain JSON, the same for the same wish, whatever it was written in.
 
-``{"python": "3.11" | ">=3.9,<3.12" | None, "conda": [...], "pip": [...], "pip_options": [...], "user_managed": bool,
-"interpreter": path | None, "variables": {}}``. ``conda`` holds what a conda file asks of conda: conda's names, pip's
-versions (``numpy==1.19.*``); the builder maps the names. Nothing is read before :func:`specification` is called.
+``{"python": "3.11" | ">=3.9,<3.12" | None, "conda": [...], "channels": [...], "pip": [...], "pip_options": [...],
+"constraints": [...], "user_managed": bool, "interpreter": path | None, "variables": {}}``. ``conda`` holds what a
+conda file asks of conda: conda's names, pip's versions (``numpy==1.19.*``); the builder maps the names. ``channels``
+are those of the conda file, in its order; they count only where conda itself builds. Nothing is read before
+:func:`specification` is called.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ CONDA_KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 USUAL_CHANNELS = frozenset({"defaults", "main", "anaconda", "conda-forge", "nodefaults"})
 #: Conda packages that only serve to install others.
 _INSTALLERS = frozenset({"pip", "uv", "conda"})
+#: The name of a pyproject.toml, with its extras.
+PYPROJECT = re.compile(r"(?P<file>pyproject\.toml)(\[(?P<extras>[^\[\]]*)\])?")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Log = Callable[[str], None]
 
@@ -34,8 +38,10 @@ def empty() -> dict[str, Any]:
     return {
         "python": None,
         "conda": [],
+        "channels": [],
         "pip": [],
         "pip_options": [],
+        "constraints": [],
         "user_managed": False,
         "interpreter": None,
         "variables": {},
@@ -46,9 +52,10 @@ def specification(source: object = None, *, log: Log | None = None) -> dict[str,
     """Return the normal form of *source*.
 
     :param source: an ``Environment``, ``CondaDependencies`` or ``RunConfiguration`` (anything with
-        ``specification(log)``), the path of a conda file (.yml, .yaml) or requirements file (.txt, .in), a dict in the
-        normal form, or ``None`` (:func:`empty`).
-    :param log: told about what is left out (``azureml-*`` packages, conda's channels and prefix); default: this
+        ``specification(log)``), the path of a conda file (.yml, .yaml), of a requirements file (.txt, .in) or of a
+        ``pyproject.toml`` (also ``pyproject.toml[extra,other]``), a dict in the normal form, or ``None``
+        (:func:`empty`).
+    :param log: told about what is left out (``azureml-*`` packages, conda's prefix); default: this
         module's logger.
     :raises EnvironmentException: it is malformed; the message has file and line.
     """
@@ -63,9 +70,13 @@ def specification(source: object = None, *, log: Log | None = None) -> dict[str,
             return from_conda_file(path, log=say)
         if path.suffix in (".txt", ".in"):
             return from_requirements_file(path, log=say)
+        if PYPROJECT.fullmatch(path.name):
+            from stepwell.environment.pyproject import from_pyproject
+
+            return from_pyproject(path, log=say)
         raise EnvironmentException(
             f"{str(source)!r} is no environment file by its name",
-            allowed=["a conda specification (.yml, .yaml)", "a requirements file (.txt, .in)"],
+            allowed=["a conda specification (.yml, .yaml)", "a requirements file (.txt, .in)", "pyproject.toml"],
         )
     method = getattr(source, "specification", None)
     if callable(method):
@@ -87,7 +98,25 @@ def normal(data: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise EnvironmentException(f"Environment specification: unknown key {unknown[0]!r}", allowed=spec)
     spec.update({k: v for k, v in data.items() if v is not None})
-    for key in ("conda", "pip", "pip_options"):
+    _check_types(spec)
+    found = requirements.Requirements()
+    for line in [*spec["pip_options"], *spec["pip"]]:
+        requirements.add_line(line, "Environment specification", found)
+    for line in spec["constraints"]:
+        requirements.add_constraint(line, "Environment specification", found)
+    conda = {conda_names.parse(item, "Environment specification").text for item in spec["conda"]}
+    spec["conda"], spec["pip"], spec["pip_options"] = sorted(conda), sorted(found.pip), found.options
+    spec["constraints"] = sorted(found.constraints)
+    spec["channels"] = list(dict.fromkeys(_without_secrets(c.strip()) for c in spec["channels"] if c.strip()))
+    spec["python"] = None if spec["python"] is None else python_version(spec["python"], "Environment specification")
+    spec["variables"] = _variables(spec["variables"], "Environment specification")
+    if spec["user_managed"] and not spec["interpreter"]:
+        spec["interpreter"] = "python"  # v1's default
+    return spec
+
+
+def _check_types(spec: Mapping[str, Any]) -> None:
+    for key in ("conda", "channels", "pip", "pip_options", "constraints"):
         if isinstance(spec[key], str) or not all(isinstance(v, str) for v in spec[key]):
             raise EnvironmentException(
                 f"Environment specification: {key!r} is {spec[key]!r}", allowed=["a list of text"]
@@ -97,16 +126,9 @@ def normal(data: Mapping[str, Any]) -> dict[str, Any]:
             raise EnvironmentException(f"Environment specification: {key!r} is {spec[key]!r}", allowed=["text", "None"])
     if not isinstance(spec["user_managed"], bool):
         raise EnvironmentException(f"'user_managed' is {spec['user_managed']!r}", allowed=["true", "false"])
-    found = requirements.Requirements()
-    for line in [*spec["pip_options"], *spec["pip"]]:
-        requirements.add_line(line, "Environment specification", found)
-    conda = {_conda_text(conda_names.parse(item, "Environment specification")) for item in spec["conda"]}
-    spec["conda"], spec["pip"], spec["pip_options"] = sorted(conda), sorted(found.pip), found.options
-    spec["python"] = None if spec["python"] is None else python_version(spec["python"], "Environment specification")
-    spec["variables"] = _variables(spec["variables"], "Environment specification")
-    if spec["user_managed"] and not spec["interpreter"]:
-        spec["interpreter"] = "python"  # v1's default
-    return spec
+    for channel in spec["channels"]:
+        if channel.startswith("-") or len(channel.split()) > 1:
+            raise EnvironmentException(f"{channel!r} is no conda channel", allowed=["a name", "an address"])
 
 
 def merge(spec: Mapping[str, Any], extra_pip: Iterable[str]) -> dict[str, Any]:
@@ -125,8 +147,8 @@ def from_requirements_file(path: str | os.PathLike[str], *, log: Log) -> dict[st
     :raises EnvironmentException: see :func:`specification`.
     """
     found = requirements.read_file(path)
-    _say_left_out(found.azureml, log)
-    return normal({"pip": found.pip, "pip_options": found.options})
+    say_left_out(found.azureml, log)
+    return normal({"pip": found.pip, "pip_options": found.options, "constraints": found.constraints})
 
 
 def from_conda_file(path: str | os.PathLike[str], *, log: Log) -> dict[str, Any]:
@@ -165,10 +187,10 @@ def from_conda_data(
             raise EnvironmentException(
                 f"{place}: {item!r} is no dependency", allowed=["a conda specification", "pip: with a list"]
             )
-    _say_left_out(found.azureml, log)
-    _say_conda_only(data, where, log)
+    say_left_out(found.azureml, log)
+    spec["channels"] = _channels(data, where, log)
     spec["variables"] = _variables(data.get("variables") or {}, where)
-    return normal({**spec, "pip": found.pip, "pip_options": found.options})
+    return normal({**spec, "pip": found.pip, "pip_options": found.options, "constraints": found.constraints})
 
 
 def python_version(text: str, where: str) -> str:
@@ -205,11 +227,7 @@ def _add_conda(item: str, place: str, spec: dict[str, Any], found: requirements.
     elif parsed.name == "azureml" or parsed.name.startswith("azureml-"):
         found.azureml.append(parsed.name)
     elif parsed.name not in _INSTALLERS:
-        spec["conda"].append(_conda_text(parsed))
-
-
-def _conda_text(parsed: conda_names.CondaSpec) -> str:
-    return parsed.name + parsed.version
+        spec["conda"].append(parsed.text)
 
 
 def _list(data: Mapping[str, Any], key: str, where: str) -> list[Any]:
@@ -236,33 +254,31 @@ def _variables(value: object, where: str) -> dict[str, str]:
     return dict(sorted(checked.items()))
 
 
-def _say_left_out(names: list[str], log: Log) -> None:
+def say_left_out(names: list[str], log: Log) -> None:
+    """Say which ``azureml-*`` packages are not installed."""
     if names:
         log(
             f"Left out of the environment: {', '.join(names)} (Stepwell itself brings the names of azureml to the step)"
         )
 
 
-def _say_conda_only(data: Mapping[str, Any], where: str, log: Log) -> None:
-    """Say what only conda could honour. A channel of one's own deserves more than a line: its packages are elsewhere.
+def _channels(data: Mapping[str, Any], where: str, log: Log) -> list[str]:
+    """Return the channels; say that a prefix is not used.
 
-    :raises EnvironmentException: channels or prefix are of the wrong type.
+    :raises EnvironmentException: the channels are of the wrong type.
     """
     channels = _list(data, "channels", where)
     if not all(isinstance(channel, str) for channel in channels):
         raise EnvironmentException(f"{where}: 'channels' is {channels!r}", allowed=["a list of names and addresses"])
-    named = [
-        item.partition("::")[0] for item in data.get("dependencies") or [] if isinstance(item, str) and "::" in item
-    ]
-    own = [c for c in dict.fromkeys([*channels, *named]) if _channel_name(c) not in USUAL_CHANNELS]
-    if own:
-        shown = ", ".join(_without_secrets(channel) for channel in own)
-        log(
-            f"Warning: {where}: packages of the conda channels {shown} are taken from the Python package index, where "
-            "one of the same name may be other software"
-        )
     if data.get("prefix"):
         log(f"{where}: 'prefix' is not used: Stepwell chooses where an environment is")
+    return channels
+
+
+def own_channels(spec: Mapping[str, Any]) -> list[str]:
+    """Return the channels of the specification *spec* whose packages may be nowhere else."""
+    named = [item.partition("::")[0] for item in spec["conda"] if "::" in item]
+    return [c for c in dict.fromkeys([*spec["channels"], *named]) if _channel_name(c) not in USUAL_CHANNELS]
 
 
 def _channel_name(channel: str) -> str:
@@ -271,4 +287,5 @@ def _channel_name(channel: str) -> str:
 
 
 def _without_secrets(channel: str) -> str:
+    """Return *channel* as it may be stored: credentials belong into conda's own settings."""
     return re.sub(r"/t/[^/]+", "/t/***", re.sub(r"//[^/@]*@", "//***@", channel))

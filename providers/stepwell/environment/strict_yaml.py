@@ -39,9 +39,10 @@ def read_text(path: str | os.PathLike[str], what: str) -> str:
         raise EnvironmentException(f"The {what} {file} cannot be read: {error.strerror}") from error
 
 
-def load_mapping(text: str, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
+def load_mapping(text: str, where: str, keys: tuple[str, ...] | None) -> dict[str, Any]:
     """Parse *text* as one YAML mapping with no other top-level *keys*, no aliases, no repeated keys.
 
+    :param keys: ``None`` = any.
     :param where: the file's name, for messages.
     :returns: plain data; an empty text gives an empty mapping.
     :raises EnvironmentException: it is malformed; the message has the line.
@@ -54,9 +55,11 @@ def load_mapping(text: str, where: str, keys: tuple[str, ...]) -> dict[str, Any]
     if root is None:
         return {}
     if not isinstance(root, yaml.MappingNode):
-        raise EnvironmentException(f"{where}, line {_line(root)}: a mapping is expected here", allowed=keys)
+        raise EnvironmentException(
+            f"{where}, line {_line(root)}: a mapping is expected here", allowed=keys or ["name: value"]
+        )
     for key, _ in root.value:
-        if key.value not in keys:
+        if keys is not None and key.value not in keys:
             near = nearest(str(key.value), keys)
             hint = f"Did you mean {near[0]!r}?" if len(near) < len(keys) else None
             raise EnvironmentException(

@@ -9,7 +9,7 @@ import pytest
 
 from stepwell.environment import gates_specification, merge, spark_packages
 from stepwell.environment.builder import key_for, pip_requirements
-from stepwell.environment.specification import normal, specification
+from stepwell.environment.specification import normal, own_channels, specification
 from stepwell.errors import EnvironmentException
 
 GOOD = """\
@@ -50,9 +50,11 @@ def test_a_conda_file(tmp_path: Path) -> None:
     spec = specification(conda(tmp_path, GOOD), log=said.append)
     assert spec == {
         "python": "3.11",
-        "conda": ["numpy==1.26.*", "pytorch==2.1.0", "scikit-learn>=1.3"],
+        "conda": ["conda-forge::numpy==1.26.*", "pytorch==2.1.0", "scikit-learn>=1.3"],
+        "channels": ["conda-forge"],
         "pip": ["six==1.17.0"],
         "pip_options": ["--extra-index-url https://example.org/simple"],
+        "constraints": [],
         "user_managed": False,
         "interpreter": None,
         "variables": {"MODE": "1"},
@@ -219,18 +221,24 @@ def test_what_is_no_environment() -> None:
         specification(3)
 
 
-def test_what_only_conda_could_honour_is_said(tmp_path: Path) -> None:
+def test_channels_are_kept_without_credentials(tmp_path: Path) -> None:
     said: list[str] = []
     usual = "channels: [defaults, 'https://mirror.example/conda-forge/']\ndependencies: [conda-forge::six]\n"
-    specification(conda(tmp_path, usual), log=said.append)
+    assert own_channels(specification(conda(tmp_path, usual), log=said.append)) == []
     assert said == []
     text = (
         "prefix: /opt/env\nchannels: [conda-forge, 'https://me:pw@repo.example/t/tk-1/ours']\n"
         "dependencies: [theirs::six, attrs]\n"
     )
     spec = specification(conda(tmp_path, text), log=said.append)
-    assert spec["conda"] == ["attrs", "six"]
-    warning, prefix = said
-    assert warning.startswith("Warning: ")
-    assert "https://***@repo.example/t/***/ours, theirs are taken from the Python package index" in warning
+    assert spec["conda"] == ["attrs", "theirs::six"]
+    assert spec["channels"] == ["conda-forge", "https://***@repo.example/t/***/ours"]
+    assert own_channels(spec) == ["https://***@repo.example/t/***/ours", "theirs"]
+    (prefix,) = said
     assert "'prefix' is not used" in prefix
+
+
+@pytest.mark.parametrize("text", ["channels: [--file=/etc/passwd]", "channels: ['a b']", "dependencies: ['-x::six']"])
+def test_a_channel_is_no_option(tmp_path: Path, text: str) -> None:
+    with pytest.raises(EnvironmentException, match=r"no conda channel|not a package specification"):
+        specification(conda(tmp_path, text + "\n"))
