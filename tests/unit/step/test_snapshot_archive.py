@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.errors import SnapshotError
+from stepwell.runtime import archive
 from stepwell.step.snapshot import extract, take
 
 
@@ -91,6 +92,20 @@ def test_a_damaged_earlier_archive_does_no_harm(source: Path, tmp_path: Path, da
     snapshot.write_archive(tmp_path / "now.zip", earlier=earlier)
     assert (tmp_path / "now.zip").read_bytes() == (tmp_path / "right.zip").read_bytes()
     extract(tmp_path / "now.zip", tmp_path / "there")
+
+
+def test_what_was_packed_in_another_way_is_packed_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = take(source)
+    with monkeypatch.context() as other:
+        other.setattr(archive, "_LEVEL", 9)
+        other.setattr(archive, "_PACKED_BY", b"deflate 9, zlib 0")
+        snapshot.write_archive(tmp_path / "earlier.zip")
+    snapshot.write_archive(tmp_path / "now.zip", earlier=tmp_path / "earlier.zip")
+    snapshot.write_archive(tmp_path / "right.zip")
+    assert (tmp_path / "now.zip").read_bytes() == (tmp_path / "right.zip").read_bytes()
+    assert (tmp_path / "now.zip").stat().st_size != (tmp_path / "earlier.zip").stat().st_size
 
 
 @pytest.mark.parametrize("change", ["shorter", "longer", "same size", "gone", "pipe"])

@@ -130,7 +130,7 @@ def test_nothing_of_the_repositorys_is_executed_or_changed(clone: Path, tmp_path
     git(clone, "config", "core.fsmonitor", str(trap))
     (clone / ".git" / "hooks").mkdir(exist_ok=True)
     (clone / ".git" / "hooks" / "post-index-change").symlink_to(trap)
-    os.utime(clone / "other.py")  # git would refresh its index now
+    os.utime(clone / "other.py", (1e9, 1e9))  # git would refresh its index now
     before = (clone / ".git" / "index").read_bytes()
     state = state_of(clone)
     assert state is not None
