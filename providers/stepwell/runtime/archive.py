@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import struct
@@ -19,6 +20,7 @@ from stepwell.runtime.errors import UserErrorException
 EPOCH = (1980, 1, 1, 0, 0, 0)
 MAX_BYTES = 4 * 1024**3
 MAX_FILES = 200_000
+_REFUSED = re.compile(r"[\\\x00-\x1f\x7f]")
 _CHUNK = 1024 * 1024
 _PACKED_CHUNK = 64 * 1024  # it can unpack to a thousand times as much
 _DEFLATED = zipfile.ZIP_DEFLATED
@@ -61,7 +63,7 @@ def check_member_name(name: str) -> str:
         problem = "climbs out with '..'"
     elif "" in parts or "." in parts:
         problem = "has an empty or '.' part"
-    elif "\\" in name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+    elif _REFUSED.search(name):
         problem = "holds a backslash or a control character"
     else:
         try:
