@@ -12,7 +12,7 @@ ARGS ?=
 CODE := providers plugins dags include tests scripts $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hdfs ui test test-slow lint format lock picture compose-env clean distclean environment
+.PHONY: help demo demo-hdfs ui test test-slow bench lint format lock picture compose-env clean distclean environment
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,10 @@ test: ## the tests that take a few minutes (local, Spark, HDFS)
 test-slow: ## the other tests
 	$(BOOTSTRAP) airflow payload java 'maven?'
 	@$(ENV) scripts/test "slow" $(ARGS)
+
+bench: ## measure what Stepwell costs, beside its peers (benchmarks/README.md); ARGS='step gate' for single ones
+	$(BOOTSTRAP) airflow payload java
+	@$(ENV) python benchmarks/run.py $(ARGS)
 
 lint: ## ruff, mypy, the layers
 	$(BOOTSTRAP) airflow

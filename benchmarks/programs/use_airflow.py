@@ -1,0 +1,3 @@
+"""What every DAG file imports."""
+
+from airflow.sdk import dag, task  # noqa: F401

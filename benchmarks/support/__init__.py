@@ -1,0 +1,1 @@
+"""What the benchmarks share: figures, their table, and the surroundings in which they are measured."""
