@@ -65,7 +65,7 @@ TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "Secrets are Airflow connections: name them in secrets= of the step",
         ),
         ("experiments", "A DAG stands for an experiment: runs are found by its dag_id"),
-        ("environments", "Give the step its environment: environment=Environment(...), a file, or an interpreter"),
+        ("environments", "Use Environment.list(ws), and Environment.get(ws, name)"),
         ("models webservices images model_deployments", _MODEL),
         ("get_run get_mlflow_tracking_uri", _RUNS),
     ),

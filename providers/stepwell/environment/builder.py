@@ -240,8 +240,11 @@ def _version_of(made: Path) -> str:
 
 
 @contextmanager
-def only_one(root: Path, key: str, log: Log) -> Iterator[None]:
-    """Hold the lock of the environment *key*; the system takes it back from a process that dies."""
+def only_one(root: Path, key: str, log: Log | None = None, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of the environment *key*; the system takes it back from a process that dies.
+
+    :raises EnvironmentException: another one holds it, and *wait* is false; the wait was cancelled.
+    """
     import fcntl
 
     (root / ".locks").mkdir(parents=True, exist_ok=True)
@@ -249,7 +252,10 @@ def only_one(root: Path, key: str, log: Log) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log(f"Environment {key[:12]} is being built by another step; waiting for it")
+            if not wait:
+                raise EnvironmentException(f"The environment {key[:12]} is being built or removed just now") from None
+            if log is not None:
+                log(f"Environment {key[:12]} is being built by another step; waiting for it")
             _wait(stream, key)
         yield
 

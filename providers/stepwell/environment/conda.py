@@ -219,9 +219,7 @@ class CondaDependencies:
 
     def specification(self, *, log: Callable[[str], None] | None = None) -> dict[str, Any]:
         """The normal form, see :func:`stepwell.environment.specification.specification`."""
-        structure = self._structure
-        base = Path(self._path).parent if self._path else None
-        return from_conda_data(structure, self._where, log=log or logger.info, base=base, lines=self._lines)
+        return from_conda_data(self._structure, self._where, log=log or logger.info, lines=self._lines)
 
     def serialize(self) -> dict[str, Any]:
         """Plain JSON that says the same, without reading a file."""
@@ -245,7 +243,9 @@ class CondaDependencies:
     def _structure(self) -> dict[str, Any]:
         if self._data is None:
             text = strict_yaml.read_text(self._path or "", "conda specification")
-            data = _checked(strict_yaml.load_mapping(text, self._where, CONDA_KEYS), self._where)
+            data = strict_yaml.load_mapping(text, self._where, CONDA_KEYS)
+            _make_absolute(data, Path(self._path or "").absolute().parent)
+            data = _checked(data, self._where)
             self._lines = strict_yaml.lines_of(text, "dependencies")
             self._data = data
         return self._data
@@ -291,6 +291,15 @@ def _checked(data: Mapping[str, Any], where: str) -> dict[str, Any]:
     copied: dict[str, Any] = _copy(data)
     from_conda_data(copied, where, log=lambda line: None)
     return copied
+
+
+def _make_absolute(data: Mapping[str, Any], base: Path) -> None:
+    """Name the files of the 'pip' section in full: once edited, the data no longer know where they are from."""
+    items = data.get("dependencies")
+    for item in items if isinstance(items, list) else ():
+        pip = item.get("pip") if isinstance(item, dict) else None
+        if isinstance(pip, list):
+            pip[:] = [requirements.absolute(line, base) if isinstance(line, str) else line for line in pip]
 
 
 def _copy(data: Any) -> Any:

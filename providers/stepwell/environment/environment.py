@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stepwell.environment.conda import CondaDependencies
+from stepwell.environment.docker import DockerSection
 from stepwell.environment.refused import Section, no_such, not_built
 from stepwell.environment.specification import from_requirements_file, logger, normal
 from stepwell.errors import EnvironmentException
 from stepwell.runtime.errors import UserErrorException
 from stepwell.runtime.names import check_name
 
+if TYPE_CHECKING:
+    from stepwell.environment.registered import BuildDetails
+    from stepwell.workspace import Workspace
+
 #: v1's curated environments have these names.
 _RESERVED = ("Microsoft", "AzureML")
-_DOCKER: dict[str, Any] = {
-    "enabled": False,
-    "base_image": None,
-    "base_dockerfile": None,
-    "build_context": None,
-    "shared_volumes": True,
-    "gpu_support": False,
-    "shm_size": "2g",
-    "arguments": [],
-}
 _SPARK: dict[str, Any] = {"repositories": [], "packages": [], "precache_packages": True}
 _DATABRICKS: dict[str, Any] = {
     f"{kind}_libraries": [] for kind in ("maven", "pypi", "rcran", "jar", "egg")
 }  # v1's five lists
-_SECTIONS = ("docker", "spark", "databricks")
+_SECTIONS = ("spark", "databricks")
 
 
 class PythonSection:
@@ -108,14 +103,17 @@ class Environment:
         self.version: str | None = None
         self.python = PythonSection()
         self.environment_variables: dict[str, str] = {}
-        self.docker = Section("environment.docker", _DOCKER, "Give the packages as conda dependencies")
+        self.docker = DockerSection()
         self.spark = Section("environment.spark", _SPARK, "Give jars and settings to the Spark step itself")
         self.databricks = Section("environment.databricks", _DATABRICKS, "Give the packages as conda dependencies")
         self._requirements: str | None = None
+        self._constraints: list[str] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _SECTIONS and not isinstance(value, Section):
             raise not_built(f"environment.{name} = {value!r}", getattr(self, name)._hint)
+        if name == "docker" and not isinstance(value, DockerSection):
+            raise UserErrorException(f"environment.docker is {value!r}", allowed=["its own section, to be filled in"])
         if name == "python" and not isinstance(value, PythonSection):
             raise UserErrorException(f"environment.python is {value!r}", allowed=["its own section, to be filled in"])
         if name == "environment_variables" and not isinstance(value, Mapping):
@@ -195,20 +193,37 @@ class Environment:
         )
 
     @staticmethod
-    def from_docker_image(name: str, image: str, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not built yet.
+    def from_docker_image(
+        name: str,
+        image: str,
+        container_registry: Any = None,
+        conda_specification: str | os.PathLike[str] | None = None,
+        pip_requirements: str | os.PathLike[str] | None = None,
+    ) -> Environment:
+        """An environment in the container image *image*, with packages from one of the files; without, the image's own.
 
-        :raises UserErrorException: always.
+        Compute targets that run no containers say that they do not use the image.
+
+        :param container_registry: not built yet.
+        :raises UserErrorException: both files are given.
         """
-        raise not_built("Environment.from_docker_image", _DOCKER_HINT)
+        if container_registry is not None:
+            raise not_built("container_registry", "Give the registry in the name of the image")
+        made = _with_packages(name, conda_specification, pip_requirements)
+        made.docker.base_image = image
+        return made
 
     @staticmethod
-    def from_dockerfile(name: str, dockerfile: str, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not built yet.
-
-        :raises UserErrorException: always.
-        """
-        raise not_built("Environment.from_dockerfile", _DOCKER_HINT)
+    def from_dockerfile(
+        name: str,
+        dockerfile: str | os.PathLike[str],
+        conda_specification: str | os.PathLike[str] | None = None,
+        pip_requirements: str | os.PathLike[str] | None = None,
+    ) -> Environment:
+        """As :meth:`from_docker_image`, with the image that *dockerfile* (its text, or a path) describes."""
+        made = _with_packages(name, conda_specification, pip_requirements)
+        made.docker.base_dockerfile = os.fspath(dockerfile)
+        return made
 
     @staticmethod
     def from_docker_build_context(name: str, docker_build_context: Any, **kwargs: Any) -> NoReturn:
@@ -216,33 +231,50 @@ class Environment:
 
         :raises UserErrorException: always.
         """
-        raise not_built("Environment.from_docker_build_context", _DOCKER_HINT)
+        raise not_built("Environment.from_docker_build_context", "Use Environment.from_docker_image")
 
-    def register(self, workspace: Any = None) -> NoReturn:
-        """Not built yet.
+    def register(self, workspace: Workspace) -> Environment:
+        """Register it in the workspace and return it with its version: the same content is the same version.
 
-        :raises UserErrorException: always.
+        :raises EnvironmentException: a file that it names is missing or malformed.
         """
-        raise not_built("Environment.register", _REGISTER_HINT)
+        from stepwell.environment import registered
+
+        return registered.register(workspace, self)
 
     @staticmethod
-    def get(workspace: Any, name: str, version: str | None = None, label: str | None = None) -> NoReturn:
-        """Not built yet.
+    def get(workspace: Workspace, name: str, version: str | None = None, label: str | None = None) -> Environment:
+        """Return a registered environment; without *version* the latest.
 
-        :raises UserErrorException: always.
+        :raises EnvironmentException: there is none.
         """
-        raise not_built("Environment.get", _REGISTER_HINT)
+        from stepwell.environment import registered
 
-    def build(self, workspace: Any = None, image_build_compute: Any = None) -> NoReturn:
-        """Not built yet.
+        return registered.get(workspace, name, version, label)
 
-        :raises UserErrorException: always.
+    @staticmethod
+    def list(workspace: Workspace) -> dict[str, Environment]:
+        """Return the latest version of each registered environment, by name."""
+        from stepwell.environment import registered
+
+        return {name: registered.get(workspace, name) for name in registered.names(workspace)}
+
+    def build(self, workspace: Workspace, image_build_compute: Any = None) -> BuildDetails:
+        """Build it for ``local`` now, so that the first step need not, and return when it is there.
+
+        :param image_build_compute: not built yet.
+        :raises EnvironmentException: it cannot be built.
         """
-        raise not_built("Environment.build", "The first step that needs the environment builds it")
+        from stepwell.environment import registered
+
+        if image_build_compute is not None:
+            raise not_built(f"image_build_compute = {image_build_compute!r}")
+        found = registered.prepare(workspace, self, "local", logger.info)
+        return registered.BuildDetails("Succeeded", found.key, found.python)
 
     def clone(self, new_name: str) -> Environment:
         """A copy under another name, to be changed on its own."""
-        return Environment.deserialize({**self.serialize(), "name": new_name})
+        return Environment.deserialize({**self.serialize(), "name": new_name, "version": None})
 
     def specification(self, *, log: Callable[[str], None] | None = None) -> dict[str, Any]:
         """The normal form, see :func:`stepwell.environment.specification.specification`.
@@ -250,6 +282,12 @@ class Environment:
         :raises EnvironmentException: a file is missing or malformed.
         """
         say = log or logger.info
+        if docker := self.docker.serialize():
+            instead = f"; what counts is its interpreter {self.python.interpreter_path!r}"
+            say(
+                f"Warning: the docker settings of the environment {self.name!r} ({', '.join(docker)}) are not used: "
+                f"this compute target runs no containers{instead if self.python.user_managed_dependencies else ''}"
+            )
         if self.python.user_managed_dependencies:
             return normal(
                 {
@@ -261,13 +299,16 @@ class Environment:
         spec = self.python.conda_dependencies.specification(log=say)
         if self._requirements is not None:
             file = from_requirements_file(self._requirements, log=say)
-            for key in ("pip", "pip_options"):
+            for key in ("pip", "pip_options", "constraints"):
                 spec[key] = [*file[key], *spec[key]]
+        spec["constraints"] = [*spec["constraints"], *self._constraints]
         return normal({**spec, "variables": {**spec["variables"], **self.environment_variables}})
 
     def serialize(self) -> dict[str, Any]:
         """Plain JSON that says the same, without reading a file: what a DAG's serialised form holds."""
+        more = {"docker": self.docker.serialize(), "constraints": [*self._constraints], "version": self.version}
         return {
+            **{key: value for key, value in more.items() if value},
             "name": self.name,
             "user_managed": bool(self.python.user_managed_dependencies),
             "interpreter": self.python.interpreter_path,
@@ -290,6 +331,9 @@ class Environment:
         )
         made._requirements = data["requirements"]
         made.environment_variables = dict(data["variables"])
+        made.docker = DockerSection.deserialize(data.get("docker") or {})
+        made._constraints = [*data.get("constraints", [])]
+        made.version = data.get("version")
         return made
 
     def __repr__(self) -> str:
@@ -302,8 +346,19 @@ class Environment:
 
 
 _ATTRIBUTES = (
-    "name", "version", "python", "environment_variables", *_SECTIONS, "r", "asset_id", "inferencing_stack_version",
-    "_requirements",
+    "name", "version", "python", "environment_variables", "docker", *_SECTIONS, "r", "asset_id",
+    "inferencing_stack_version", "_requirements", "_constraints",
 )  # fmt: skip
-_DOCKER_HINT = "Give the packages as conda dependencies, or an interpreter with Environment.from_existing_interpreter"
-_REGISTER_HINT = "Hand the Environment object itself to the step: it is stored with the run"
+
+
+def _with_packages(name: str, conda: str | os.PathLike[str] | None, pip: str | os.PathLike[str] | None) -> Environment:
+    """An environment with packages from a file; without any, one that is managed elsewhere (v1's rule)."""
+    if conda is not None and pip is not None:
+        raise UserErrorException("conda_specification and pip_requirements are both given", hint="Give one of them")
+    if conda is not None:
+        return Environment.from_conda_specification(name, conda)
+    if pip is not None:
+        return Environment.from_pip_requirements(name, pip)
+    made = Environment(name)
+    made.python.user_managed_dependencies = True
+    return made

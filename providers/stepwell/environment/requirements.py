@@ -22,6 +22,7 @@ OPTIONS = {
     "--pre": False,
 }
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint", "-e": "--editable"}
+_NAMES_FILE = re.compile(r"\s*(-r|--requirement|-c|--constraint)[=\s]\s*(?=\S)")
 _MAX_NESTING = 10
 _CREDENTIALS = re.compile(r"://(?P<user>[^/@\s]+)@")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
@@ -75,6 +76,17 @@ def add_line(line: str, where: str, found: Requirements, *, base: Path | None = 
     joined = " ".join([requirement, *(re.sub(r"^--hash[=\s]\s*", "--hash=", h.strip()) for h in hashes)])
     if joined not in found.pip:
         found.pip.append(joined)
+
+
+def names_file(line: str) -> bool:
+    """Say whether *line* is a ``-r`` or ``-c``."""
+    return _NAMES_FILE.match(line) is not None
+
+
+def absolute(line: str, base: Path) -> str:
+    """Return *line*, with the path of a ``-r`` or ``-c`` in full."""
+    match = _NAMES_FILE.match(line)
+    return f"{match[1]} {base / line[match.end() :].strip()}" if match else line
 
 
 def _read(path: Path, found: Requirements, depth: int) -> None:

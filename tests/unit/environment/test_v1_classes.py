@@ -136,8 +136,8 @@ def test_names(name: str) -> None:
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        ("docker.base_image", "debian:12"),
-        ("docker.enabled", True),
+        ("docker.build_context", object()),
+        ("docker.base_image_registry", object()),
         ("spark.precache_packages", False),
         ("r", object()),
         ("python.base_conda_environment", "base"),
@@ -145,7 +145,6 @@ def test_names(name: str) -> None:
         ("asset_id", "x"),
         ("databricks", object()),
         ("databricks.pypi_libraries", ["six"]),
-        ("docker", object()),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(where: str, value: object) -> None:
@@ -158,7 +157,7 @@ def test_what_is_not_built_is_refused_by_name(where: str, value: object) -> None
         setattr(target, last, value)
 
 
-@pytest.mark.parametrize("name", ["from_docker_image", "from_dockerfile", "from_existing_conda_environment"])
+@pytest.mark.parametrize("name", ["from_docker_build_context", "from_existing_conda_environment"])
 def test_constructors_that_are_not_built(name: str) -> None:
     with pytest.raises(UserErrorException, match=f"{name} is not built yet"):
         getattr(Environment, name)("e", "x")
@@ -241,14 +240,69 @@ def test_a_misspelt_attribute_of_an_environment_is_refused_with_the_nearest(wher
 def test_sections_and_lists_cannot_be_filled_in_silence() -> None:
     env = Environment("e")
     for change in (
-        lambda: env.docker.arguments.append("--gpus"),
         lambda: env.spark.packages.extend([1]),
         lambda: env.databricks.maven_libraries.insert(0, 1),
     ):
         with pytest.raises(UserErrorException, match=r"Changing environment\.\w+\.\w+ is not built yet"):
             change()
-    for name, value in (("python", "3.11"), ("environment_variables", ["A=1"])):
+    for name, value in (("python", "3.11"), ("environment_variables", ["A=1"]), ("docker", object())):
         with pytest.raises(UserErrorException, match=rf"environment\.{name} is"):
             setattr(env, name, value)
     env.python = Environment("f").python
     assert copy.deepcopy(env) == env
+
+
+def test_docker_settings_are_kept_and_said_to_have_no_effect_here() -> None:
+    env = Environment("boxed")
+    env.docker.enabled = True
+    env.docker.base_image = "debian:12"
+    env.docker.arguments.append("--gpus=all")
+    env.docker.shm_size = "4g"
+    kept = {"enabled": True, "base_image": "debian:12", "arguments": ["--gpus=all"], "shm_size": "4g"}
+    again = Environment.deserialize(json.loads(json.dumps(env.serialize())))
+    assert again == env
+    assert again.docker.serialize() == kept
+    assert copy.deepcopy(env) == env
+    said: list[str] = []
+    spec = specification(again, log=said.append)
+    assert spec == specification(Environment("plain"))
+    (warning,) = said
+    assert warning.startswith("Warning: the docker settings of the environment 'boxed' (enabled, base_image,")
+    assert "runs no containers" in warning
+    assert "docker" not in Environment("plain").serialize()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("enabled", "yes", "Allowed: True, False"),
+        ("base_image", 3, "Allowed: text, None"),
+        ("shm_size", None, "Allowed: text"),
+        ("arguments", "--gpus", "Allowed: a list of text"),
+        ("arguments", [1], "Allowed: a list of text"),
+    ],
+)
+def test_docker_settings_of_the_wrong_type(name: str, value: object, message: str) -> None:
+    env = Environment("e")
+    with pytest.raises(UserErrorException, match=f"environment.docker.{name} is .*{message}"):
+        setattr(env.docker, name, value)
+    assert env == Environment("e")
+
+
+def test_an_image_is_named_or_built() -> None:
+    env = Environment("e")
+    env.docker.base_image = "debian:12"
+    with pytest.raises(UserErrorException, match=r"base_dockerfile is set beside base_image"):
+        env.docker.base_dockerfile = "FROM debian:12"
+    assert env.docker.serialize() == {"base_image": "debian:12"}
+    env.docker.base_image = None
+    env.docker.base_dockerfile = "FROM debian:12"
+    made = Environment.from_dockerfile("e", "FROM debian:12", pip_requirements="/nowhere.txt")
+    assert (made.docker, made.python.user_managed_dependencies) == (env.docker, False)
+    made = Environment.from_docker_image("e", "debian:12")
+    assert made.python.user_managed_dependencies, "what the image brings"
+    said: list[str] = []
+    specification(made, log=said.append)
+    assert "its interpreter 'python'" in said[0]
+    with pytest.raises(UserErrorException, match="both given"):
+        Environment.from_docker_image("e", "debian:12", conda_specification="a.yml", pip_requirements="b.txt")
