@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -90,3 +91,17 @@ def during(coroutine: Coroutine[Any, Any, Any]) -> Iterator[None]:
         yield
     finally:
         future.cancel()
+
+
+def later(function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
+    """Run *function* in a thread of its own meanwhile."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="stepwell-later", daemon=True).start()
+    return future

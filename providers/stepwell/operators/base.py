@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
 from stepwell.assets import dataset_asset, script_datasets
@@ -70,7 +70,7 @@ class StepOperator(BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "arguments": "json", "inputs": "json", "outputs": "json", "environment": "json", "environment_variables": "json"
     }  # fmt: skip
-    operator_extra_links = (RunLink(), ValidationReportLink())
+    operator_extra_links: Sequence[BaseOperatorLink] = (RunLink(), ValidationReportLink())
     ui_color = "#d9eaf2"
     step_kind: ClassVar[str] = "python"
 
@@ -119,6 +119,8 @@ class StepOperator(BaseOperator):
         self.version = version
         self._life: Life | None = None
         self._declare_assets()
+        if not any(item["gate"] for item in self.outputs.values()):
+            self.operator_extra_links = (RunLink(),)  # each link costs a request when the task ends
         ports.release(outputs)
 
     def _declare_assets(self) -> None:
@@ -153,10 +155,10 @@ class StepOperator(BaseOperator):
             experiment=self.dag_id,
         )
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any] | None:
         """Live the step's life, then hand its outputs on by XCom and asset events.
 
-        :returns: output name → dataset reference.
+        :returns: output name → dataset reference; ``None`` of a step without outputs.
         """
         from stepwell.step.life import Life
         from stepwell.workspace.workspace import resolve_workspace
@@ -180,7 +182,7 @@ class StepOperator(BaseOperator):
         finally:
             self._tell(ti, self._life.summary())
         self._announce(context, result)
-        return dict(result.references)
+        return dict(result.references) or None
 
     def _tell(self, ti: Any, summary: dict[str, Any]) -> None:
         """Push the run's summary; if even that fails, the step's own error is the one to report."""

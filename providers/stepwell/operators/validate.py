@@ -65,6 +65,7 @@ class ValidateDatasetOperator(StepOperator):
             dataset if isinstance(dataset, DatasetConsumptionConfig) else DatasetConsumptionConfig("dataset", dataset)
         )
         super().__init__(inputs=[config.renamed("dataset").as_direct()], **kwargs)
+        self.operator_extra_links = StepOperator.operator_extra_links
         self.suite = suite if isinstance(suite, dict) else str(suite)
         self.on_failure = on_failure
         self.samples = samples

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from logging import Logger
@@ -28,6 +29,7 @@ from stepwell.step.relay import Relay
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 from stepwell.step.reuse import Earlier, Index
 from stepwell.step.snapshot import Snapshot, check_script, take
+from stepwell.step.source_control import state_of
 from stepwell.step.tenure import Tenure
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Life(Tenure):
         self._index: Index | None = None
         self._earlier: Earlier | None = None
         self._environment: dict[str, Any] | None = None
+        self._source_control: Future[dict[str, Any] | None] | None = None
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -93,9 +96,9 @@ class Life(Tenure):
             if self.state.handle is None:
                 with self.record.phase("resolve"):
                     inputs = self._resolve()
-                with self.record.phase("snapshot"):
+                with self.record.phase("snapshot", quick=True):
                     snapshot = self._snapshot()
-                with self.record.phase("reuse"):
+                with self.record.phase("reuse", quick=True):
                     earlier = self._decide(inputs, snapshot)
                 if earlier is not None and not earlier.stale:
                     return self._hand_on(earlier, {})
@@ -152,19 +155,20 @@ class Life(Tenure):
     def _resolve(self) -> list[ResolvedInput]:
         """Pin the inputs."""
         inputs = resolve_inputs(self.ws, self.spec.inputs, self.layout, self.target.reads, self.triggering, self.log)
-        self.record.note(inputs={i.name: i.version.reference() for i in inputs})
+        self.record.learn(inputs={i.name: i.version.reference() for i in inputs})
         return inputs
 
     def _snapshot(self) -> Snapshot | None:
         """Look at the source directory: by content, so that the same code is the same anywhere."""
-        if self.spec.source_directory is None:
+        source = self.spec.source_directory
+        if source is None:
             return None
+        self._source_control = portal.later(state_of, source, log=self.log.info)  # git takes its time
+        cache = self.ws.store.local_path(".cache/snapshots") or Path.home() / ".cache" / "stepwell" / "snapshots"
+        snapshot = take(source, log=self.log.warning, note=self.log.info, cache=cache)
         if self.spec.script is not None:
-            check_script(self.spec.source_directory, self.spec.script)
-        snapshot = take(self.spec.source_directory, log=self.log.warning)
-        self.record.note(
-            snapshot={"digest": snapshot.digest, "files": len(snapshot.files), "size": snapshot.size},
-        )
+            check_script(source, self.spec.script, snapshot)
+        self.record.learn(snapshot={"digest": snapshot.digest, "files": len(snapshot.files), "size": snapshot.size})
         self.log.info(
             "Snapshot %s: %d files, %s bytes", snapshot.digest[:12], len(snapshot.files), f"{snapshot.size:,}"
         )
@@ -195,7 +199,9 @@ class Life(Tenure):
             if isinstance(index.look_up(), Earlier):  # whoever had the claim has made it
                 decision = index.decide()
         self.log.info("%s", decision.reason[:1].upper() + decision.reason[1:])
-        self.record.note(fingerprint=now.digest, reuse=decision.to_dict())
+        if self._source_control is not None:
+            self.record.learn(source_control=self._source_control.result())
+        self.record.learn(fingerprint=now.digest, reuse=decision.to_dict())
         if decision.earlier is None or decision.earlier.stale:
             reuse.keep(self.ws, self.state.run_id, now)
         return decision.earlier
@@ -205,7 +211,7 @@ class Life(Tenure):
         self._earlier = earlier
         self.spec = reuse.judging(self.whole, earlier)
         self.outputs = []
-        self.record.note(validates={"run": earlier.run_id, "outputs": list(earlier.stale)})
+        self.record.learn(validates={"run": earlier.run_id, "outputs": list(earlier.stale)})
         return resolve_inputs(self.ws, self.spec.inputs, self.layout, self.target.reads, (), self.log)
 
     def _recall(self) -> None:
@@ -223,12 +229,12 @@ class Life(Tenure):
     def _hand_on(self, earlier: Earlier, verdicts: Mapping[str, dict[str, Any]]) -> StepResult:
         """Hand on what *earlier* has made; *verdicts* are of gates that judged it anew."""
         run_id = self.state.run_id
-        with self.record.phase("publish"):
+        with self.record.phase("publish", quick=not verdicts):
             self._go_on()
             references = handover.versions(self.ws, self.whole, self.key, run_id, earlier, verdicts, self.log)
             by_script = [{**reference, "reused_from": earlier.origin} for reference in earlier.by_script]
             taken = handover.facts(self.ws, run_id, earlier, verdicts)
-            self.record.note(outputs=references, registered_by_script=by_script, **taken)
+            self.record.learn(outputs=references, registered_by_script=by_script, **taken)
             if self._index is not None:
                 self._index.made(run_id) if verdicts else self._index.reused(run_id, earlier.run_id)
         self._end("published")
@@ -267,7 +273,7 @@ class Life(Tenure):
         if not self.ws.store.exists(stored):
             with tempfile.TemporaryDirectory(prefix="stepwell-") as folder:
                 archive = Path(folder, "code.zip")
-                snapshot.write_archive(archive)
+                snapshot.write_archive(archive, earlier=self._earlier_archive(snapshot))
                 self.ws.store.put_file(archive, stored)
         if here is not None:
             return here
@@ -275,6 +281,10 @@ class Life(Tenure):
         fetched = Path(self._aside.name, "code.zip")
         self.ws.store.get_file(stored, fetched)
         return fetched
+
+    def _earlier_archive(self, snapshot: Snapshot) -> Path | None:
+        """Return where the archive is of what the source directory was before, if it is on this machine."""
+        return self.ws.store.local_path(f"snapshots/{snapshot.earlier}.zip") if snapshot.earlier else None
 
     def _submit(
         self,

@@ -163,14 +163,19 @@ class RunRecord:
                 "tags": {},
                 "error": None,
             }
-        self.note(status="running")
+        self.learn(status="running")
+
+    def learn(self, **facts: Any) -> None:
+        """Add *facts*; they are written with the next ones that are noted."""
+        self.facts.update(facts)
 
     def note(self, **facts: Any) -> None:
         """Add *facts* and write the record."""
+        self._write(facts, durable=False)
+
+    def _write(self, facts: Mapping[str, Any], *, durable: bool) -> None:
         self.facts.update(facts)
-        self.ws.store.update(
-            f"{self.folder}/run.json", lambda _: {k: v for k, v in self.facts.items() if k != "revision"}
-        )
+        self.ws.store.replace(f"{self.folder}/run.json", encode(self.facts), durable=durable)
 
     def fetch(self, target: Target, handle: Handle) -> Outcome:
         """Bring logs, verdicts and v1's ``outputs`` of an ended job into the run's folder, metrics into its record.
@@ -208,7 +213,8 @@ class RunRecord:
         """Write the end of the run."""
         now = time.time()
         try:
-            self.note(status=status, phase=None, error=error, ended=now, seconds=round(now - self.facts["started"], 3))
+            end = {"status": status, "phase": None, "error": error, "ended": now}
+            self._write({**end, "seconds": round(now - self.facts["started"], 3)}, durable=True)
         finally:
             self._drop()
 
@@ -219,9 +225,14 @@ class RunRecord:
             self._fetched = None
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Say that a phase has begun, and time it in seconds of wall clock; one that is gone through twice adds up."""
-        self.note(phase=name)
+    def phase(self, name: str, *, quick: bool = False) -> Iterator[None]:
+        """Say that a phase has begun, and time it in seconds of wall clock; one that is gone through twice adds up.
+
+        :param quick: it is not worth writing the record for.
+        """
+        self.learn(phase=name)
+        if not quick:
+            self.note()
         began = time.monotonic()
         try:
             yield

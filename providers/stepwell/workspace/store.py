@@ -54,8 +54,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def replace(self, path: str, data: bytes) -> None:
-        """Create or replace the file *path*; readers see the old or the new content, never a part."""
+    def replace(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Create or replace the file *path*; readers see the old or the new content, never a part.
+
+        :param durable: wait until it is on the disk; not needed for what is written again soon, or is cheap to lose.
+        """
 
     @abstractmethod
     def read(self, path: str) -> bytes:
@@ -157,12 +160,11 @@ class Store(ABC):
                 before: Record | None = self.read_json(path)
             except FileNotFoundError:
                 before = None
-            revision = _revision(before)
             after = change(None if before is None else dict(before))
             if after is None:
                 self.delete(path)
                 return None
-            return self._replace(path, after, revision)
+            return self._write(path, after, _revision(before))
 
     def _replace(self, path: str, record: Record, revision: int) -> Record:
         try:
@@ -174,6 +176,9 @@ class Store(ABC):
                 f"{path} was changed by somebody else: it has revision {now}, not {revision}",
                 hint="Read it again and retry",
             )
+        return self._write(path, record, revision)
+
+    def _write(self, path: str, record: Record, revision: int) -> Record:
         written = {**record, "revision": revision + 1}
         self.replace(path, encode(written))
         return written

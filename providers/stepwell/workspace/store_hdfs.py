@@ -80,7 +80,7 @@ class HdfsStore(Store):
                 self._fs.rm(draft)
             raise
 
-    def replace(self, path: str, data: bytes) -> None:
+    def replace(self, path: str, data: bytes, *, durable: bool = True) -> None:
         self._fs.put_whole(self._at(path), data, self._temporary, overwrite=True)
 
     def read(self, path: str) -> bytes:

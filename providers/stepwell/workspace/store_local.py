@@ -53,9 +53,9 @@ class LocalStore(Store):
         with disk.explained(f"{folder} cannot be added to in the workspace {self.root}", WorkspaceError):
             return disk.create_numbered(self._at(folder), first, data, self._temporary)
 
-    def replace(self, path: str, data: bytes) -> None:
+    def replace(self, path: str, data: bytes, *, durable: bool = True) -> None:
         with disk.explained(f"{path} cannot be written in the workspace {self.root}", WorkspaceError):
-            disk.replace(self._at(path), data, self._temporary, durable=True)
+            disk.replace(self._at(path), data, self._temporary, durable=durable)
 
     def read(self, path: str) -> bytes:
         return self._at(path).read_bytes()

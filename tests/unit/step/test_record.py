@@ -91,6 +91,7 @@ def test_another_try_goes_on_with_the_record(record: RunRecord) -> None:
     record.note(inputs={"a": {"id": "x"}})
     again = RunRecord(record.ws, "run-1")
     again.open(SPEC, KEY, 2)
+    again.note()
     found = stored(again)
     assert (found["try_number"], found["status"], found["inputs"]) == (2, "running", {"a": {"id": "x"}})
     assert found["started"] == record.facts["started"]
