@@ -47,16 +47,34 @@ _HELP = "Runs of steps, their datasets, gates and environments"
 _GROUPS = {"runs": "Runs of steps"}
 _OUTPUT = _argument("-o", "--output", help="table or json", choices=("table", "json"), default="table")
 _WORKSPACE = _argument("--workspace", help="name of the workspace", default="default")
-_RUN = _argument("run_id", help="the run")
+_RUN = _argument("run_id", help="the run, or how its id begins")
 
 COMMANDS: tuple[Command, ...] = (
     Command(
         ("runs", "list"),
         "List runs, newest first",
         "runs:list_runs",
-        (_argument("--dag", help="only runs of this DAG"), _OUTPUT, _WORKSPACE),
+        (
+            _argument("--dag", help="only runs of this DAG"),
+            _argument("--status", help="only these", choices=("running", "completed", "failed", "cancelled")),
+            _argument("--limit", help="how many, at most; 0 = all (default: 50)", type=int, default=50, metavar="N"),
+            _OUTPUT,
+            _WORKSPACE,
+        ),
     ),
     Command(("runs", "show"), "Show the record of one run", "runs:show_run", (_RUN, _OUTPUT, _WORKSPACE)),
+    Command(
+        ("runs", "why"),
+        "Say whether a step was reused, and why it was or was not",
+        "runs:why",
+        (
+            _argument("run_id", help="the run, or how its id begins", nargs="?"),
+            _argument("--dag", help="instead of a run: the newest one of this DAG"),
+            _argument("--task", help="with --dag: the newest one of this task"),
+            _OUTPUT,
+            _WORKSPACE,
+        ),
+    ),
     Command(
         ("runs", "summary"),
         "Show the newest DAG run of a DAG, step by step",

@@ -1,8 +1,9 @@
 """The web application: the record of a run, its validation reports and its log, for those who may see its DAG.
 
 Without a login: 401. With one that may not see the DAG: 403, also for runs that do not exist, so that nothing is given
-away. Every answer carries a policy under which it runs no script and loads nothing: logs, reports and names are
-user data.
+away. A run that was reused has its log and its reports in another run, maybe of another DAG: who asks for them is sent
+there, and asked again whether they may see that one. Every answer carries a policy under which it runs no script and
+loads nothing: logs, reports and names are user data.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_view
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exception_handlers import http_exception_handler
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from stepwell.errors import StepwellError, UserErrorException
 from stepwell.runtime.names import PORT, check_name
-from stepwell.tracking import history
+from stepwell.tracking import decision, history
 from stepwell.ui import artifacts, pages
 from stepwell.ui.access import require
-from stepwell.ui.find import runs_of_dag_run, runs_of_task
 from stepwell.workspace import Workspace
 
 #: Pages hold their own style and nothing else. Airflow shows them in a frame of its own.
@@ -98,16 +98,20 @@ def record_document(record: RecordDep) -> Response:
     return JSONResponse(record)
 
 
-def report_page(workspace: WorkspaceDep, record: RecordDep, name: str) -> Response:
+def report_page(request: Request, workspace: WorkspaceDep, record: RecordDep, name: str) -> Response:
     """The validation report of one output."""
     if not PORT.fullmatch(name) or name not in record["verdicts"]:
         raise HTTPException(404, f"The run has no gate {name!r}")
+    if (there := decision.has_report(record, name)) != record["run_id"]:
+        return _elsewhere(request, workspace, there, f"reports/{name}")
     return _stream(workspace, record, f"gates/{name}.html", "text/html; charset=utf-8")
 
 
-def log_text(workspace: WorkspaceDep, record: RecordDep, user: GetUserDep) -> Response:
+def log_text(request: Request, workspace: WorkspaceDep, record: RecordDep, user: GetUserDep) -> Response:
     """The step's complete log."""
     require(user, record["dag_id"], DagAccessEntity.TASK_LOGS)
+    if (there := decision.has_log(record)) != record["run_id"]:
+        return _elsewhere(request, workspace, there, "log")
     return _stream(workspace, record, "logs/step.log", "text/plain; charset=utf-8")
 
 
@@ -123,7 +127,7 @@ def task_page(
     """The newest run of a task instance: what the task instance's tab shows."""
     require(user, dag_id)
     index = int(map_index) if map_index.isdecimal() else -1  # unmapped: Airflow leaves its placeholder in
-    found = runs_of_task(workspace, dag_id, dag_run_id, task_id, index)
+    found = history.of_task(workspace, dag_id, dag_run_id, task_id, index)
     if not found:
         raise HTTPException(404, f"The task {task_id} is no step of Stepwell, or has not begun yet")
     newest, *earlier = found
@@ -137,7 +141,7 @@ def dag_run_page(
 ) -> Response:
     """The steps of a DAG run: what the DAG run's tab shows."""
     require(user, dag_id)
-    found = runs_of_dag_run(workspace, dag_id, dag_run_id)
+    found = history.of_dag_run(workspace, dag_id, dag_run_id)
     if not found:
         raise HTTPException(404, "No step of Stepwell has begun in this DAG run")
     return HTMLResponse(pages.dag_run_page(found, workspace.name, _root(request)))
@@ -149,6 +153,15 @@ def dag_run_page(
 def _root(request: Request) -> str:
     """Return the path below which the pages are, as the browser sees it: behind a proxy there is more before it."""
     return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def _elsewhere(request: Request, workspace: Workspace, run_id: str, path: str) -> Response:
+    """Send the browser to another run's page, which looks at the rights to that run's DAG."""
+    try:
+        check_name("run", run_id)
+    except UserErrorException as error:
+        raise HTTPException(404, error.what) from None
+    return RedirectResponse(f"{_root(request)}/{workspace.name}/runs/{run_id}/{path}")
 
 
 def _stream(workspace: Workspace, record: dict[str, Any], path: str, media_type: str) -> Response:

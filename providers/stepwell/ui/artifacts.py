@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stepwell.errors import StepwellError
-from stepwell.runtime.names import check_below
+from stepwell.runtime.names import check_below, check_name
+from stepwell.tracking import decision
 
 if TYPE_CHECKING:
     from stepwell.workspace import Workspace
@@ -23,23 +24,25 @@ _IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 def opened(ws: Workspace, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the run's metrics with the content of files in place of their addresses, where a page can show it.
 
-    An image becomes ``{"image": "data:…"}``; a confusion matrix becomes v1's JSON of it; all else stays as it is.
+    An image becomes ``{"image": "data:…"}``; a confusion matrix becomes v1's JSON of it; all else stays as it is. The
+    metrics of a run that was reused are its own facts; the files that they name are those of the run that made them.
     """
     metrics = dict(record.get("metrics") or {})
+    made_by = decision.has_files(record)
     for name, value in metrics.items():
         if isinstance(value, str) and value.startswith(ADDRESS):
-            content = _content(_read(ws, f"runs/{record['run_id']}", value.removeprefix(ADDRESS)))
+            content = _content(_read(ws, made_by, value.removeprefix(ADDRESS)))
             metrics[name] = value if content is None else content
     return metrics
 
 
-def _read(ws: Workspace, folder: str, path: str) -> bytes:
+def _read(ws: Workspace, run_id: str, path: str) -> bytes:
     """Return the file's content; nothing if it is not there, is too large, or is not the run's own."""
     try:
         below = check_below("artifact", path)
         if not below.startswith("outputs/"):
             return b""
-        with ws.store.open(f"{folder}/{below}") as file:
+        with ws.store.open(f"runs/{check_name('run', run_id)}/{below}") as file:
             data = file.read(LARGEST + 1)
     except (OSError, StepwellError):
         return b""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from stepwell.links import PREFIX
+from stepwell.tracking import decision
 
 if TYPE_CHECKING:
     import jinja2
@@ -48,6 +49,7 @@ def run_page(
         airflow=None if framed else _task_instance(record, root),
         refresh=REFRESH.get(record["status"]),
         phases=_phases(record.get("phases") or {}),
+        code=_code(record),
         metrics=_metrics(metrics),
     )
 
@@ -90,7 +92,9 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals.update(log_of=decision.has_log, report_of=decision.has_report)
     environment.filters.update(
+        told=decision.told,
         when=_when,
         seconds=_seconds,
         figure=_figure,
@@ -105,6 +109,16 @@ def _templates() -> jinja2.Environment:
 def _phases(phases: dict[str, float]) -> dict[str, float]:
     known = {name: phases[name] for name in PHASES if name in phases}
     return {**known, **phases}
+
+
+def _code(record: dict[str, Any]) -> str | None:
+    """Return in words which commit the source directory was at, if that is known."""
+    state = record.get("source_control")
+    if not isinstance(state, dict) or not state.get("commit"):
+        return None
+    dirty = state.get("dirty")
+    changes = "" if dirty is None else ", with changes" if dirty else ", without changes"
+    return str(state["commit"])[:12] + (f" on {state['branch']}" if state.get("branch") else "") + changes
 
 
 def _task_instance(record: dict[str, Any], root: str) -> str:
