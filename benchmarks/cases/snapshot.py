@@ -7,13 +7,13 @@ same folder, a process of its own, with the start of Python in it.
 
 from __future__ import annotations
 
-import inspect
+import logging
 import os
 import random
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from support import peers
 from support.figures import Bench, Figure, Sample
@@ -34,40 +34,44 @@ SETTLE = 3.0
 def rounds(bench: Bench) -> Iterator[Sample]:
     """Yield the seconds of each."""
     folder = bench.scratch / "source"
+    os.environ["STEPWELL_SNAPSHOT_MAX_FILES"] = str(FILES)  # one more than allowed unless it is set
     _write(folder)
     python, env = peers.python_of("metaflow"), peers.metaflow_environment(bench.scratch)
     flow = folder / "flow.py"
     flow.write_text(_FLOW)
     (folder / "module_0.py").unlink()  # the flow is the file that it makes room for
-    _take(bench, folder, bench.scratch / "warm-up")
+    _take(folder, bench.scratch / "warm-up")
     for number in range(1_000_000):
         workspace = bench.scratch / f"workspace-{number}"
         time.sleep(SETTLE)
-        sample = {"first": _take(bench, folder, workspace)}
-        sample["unchanged"] = _take(bench, folder, workspace)
+        sample = {"first": _take(folder, workspace)}
+        sample["unchanged"] = _take(folder, workspace)
         changed = folder / "package_7" / "module_7.py"
         changed.write_text(changed.read_text() + f"# {number}\n")
         time.sleep(SETTLE)
-        sample["changed"] = _take(bench, folder, workspace)
+        sample["changed"] = _take(folder, workspace)
         sample["metaflow"] = timed([python, "flow.py", "--quiet", "package", "save", "out"], cwd=folder, env=env)
         (folder / "out").unlink()
         yield sample
 
 
-def _take(bench: Bench, folder: Path, workspace: Path) -> float:
+def _take(folder: Path, workspace: Path) -> float:
     """Do what a step does; return the seconds."""
-    from stepwell.step import snapshot
+    from stepwell import Workspace
+    from stepwell.step.life import Life
+    from stepwell.step.spec import JobKey, StepSpec
 
-    more: dict[str, Any] = {"limits": snapshot.Limits(files=None)}
-    if "cache" in inspect.signature(snapshot.take).parameters:
-        more["cache"] = workspace / "snapshot-cache"
-    workspace.mkdir(exist_ok=True)
+    spec = StepSpec("packed", "python", "local", source_directory=str(folder), script="flow.py")
+    key = JobKey("bench", "a_dag", uuid.uuid4().hex, "packed")
+    log = logging.getLogger("stepwell.step")
+    life = Life(Workspace("snapshots", root=workspace), spec, key, try_number=1, triggering=(), log=log)
+    life._begin()
+    life._plan()
     began = time.perf_counter()
-    taken = snapshot.take(folder, **more)
-    archive = workspace / f"{taken.digest}.zip"
-    if not archive.exists():
-        taken.write_archive(archive)
+    taken = life._snapshot()
+    life._archive(taken)
     seconds = time.perf_counter() - began
+    assert taken is not None
     assert len(taken.files) == FILES, len(taken.files)
     return seconds
 
