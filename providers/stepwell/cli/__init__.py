@@ -44,9 +44,10 @@ def _argument(*flags: str, **options: Any) -> Argument:
 
 _HELP = "Runs of steps, their datasets, gates and environments"
 #: What stands beside a group in the help.
-_GROUPS = {"runs": "Runs of steps"}
+_GROUPS = {"runs": "Runs of steps", "environment": "Environments of steps"}
 _OUTPUT = _argument("-o", "--output", help="table or json", choices=("table", "json"), default="table")
 _WORKSPACE = _argument("--workspace", help="name of the workspace", default="default")
+_TARGET = _argument("--target", help="the compute target (default: local)", default="local")
 _RUN = _argument("run_id", help="the run, or how its id begins")
 
 COMMANDS: tuple[Command, ...] = (
@@ -80,6 +81,44 @@ COMMANDS: tuple[Command, ...] = (
         "Show the newest DAG run of a DAG, step by step",
         "runs:summary",
         (_argument("--dag", help="the DAG", required=True), _OUTPUT, _WORKSPACE),
+    ),
+    Command(
+        ("environment", "prepare"),
+        "Build an environment ahead, or find it",
+        "environment:prepare",
+        (
+            _argument(
+                "environment", help="a conda, requirements or project file, or a registered name (train, train:2)"
+            ),
+            _TARGET,
+            _OUTPUT,
+            _WORKSPACE,
+        ),
+    ),
+    Command(
+        ("environment", "list"),
+        "List the environments on this machine",
+        "environment:list_environments",
+        (_TARGET, _OUTPUT, _WORKSPACE),
+    ),
+    Command(
+        ("environment", "show"),
+        "Show what an environment was made from, and the packages in it",
+        "environment:show",
+        (_argument("key", help="how its key begins"), _TARGET, _OUTPUT, _WORKSPACE),
+    ),
+    Command(
+        ("environment", "remove"),
+        "Remove environments that nobody uses",
+        "environment:remove",
+        (
+            _argument("key", help="how its key begins", nargs="*"),
+            _argument("--unused-for", help="instead of keys: those that nobody used for so long (30d, 12h)"),
+            _argument("--force", help="also what a running job uses", action="store_true"),
+            _TARGET,
+            _OUTPUT,
+            _WORKSPACE,
+        ),
     ),
 )
 

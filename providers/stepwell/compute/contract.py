@@ -121,6 +121,7 @@ class EnvironmentRef:
     :param root: the environment's folder there; None for a user-managed interpreter.
     :param has_azureml: it has the real ``azureml-core``, so the v1 import layer must not hide that.
     :param variables: more environment variables of everything that runs in it.
+    :param version: its Python version, "3.11.7", where that is known.
     """
 
     key: str
@@ -129,6 +130,7 @@ class EnvironmentRef:
     user_managed: bool = False
     has_azureml: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 _WHERE = {
     "AttachComputeTargetOperator": "stepwell.operators.attach",
     "CommandStepOperator": "stepwell.operators.command_step",
+    "PrepareEnvironmentOperator": "stepwell.operators.environment",
     "PythonScriptStepOperator": "stepwell.operators.python_step",
     "StepOperator": "stepwell.operators.base",
     "SynapseSparkStepOperator": "stepwell.operators.spark_step",
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from stepwell.operators.attach import AttachComputeTargetOperator as AttachComputeTargetOperator
     from stepwell.operators.base import StepOperator as StepOperator
     from stepwell.operators.command_step import CommandStepOperator as CommandStepOperator
+    from stepwell.operators.environment import PrepareEnvironmentOperator as PrepareEnvironmentOperator
     from stepwell.operators.python_step import PythonScriptStepOperator as PythonScriptStepOperator
     from stepwell.operators.spark_step import SynapseSparkStepOperator as SynapseSparkStepOperator
     from stepwell.operators.validate import ValidateDatasetOperator as ValidateDatasetOperator

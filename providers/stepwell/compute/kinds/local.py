@@ -62,6 +62,11 @@ class LocalTarget(JobDirectoryTarget):
         return Report(time.time(), facts, tuple(problems))
 
     @property
+    def jobs(self) -> Path:
+        """The folder of the job directories."""
+        return Path(self.root) / "jobs"
+
+    @property
     def environments(self) -> Path:
         """The folder of the environments."""
         return Path(self.root) / "environments"
@@ -88,6 +93,7 @@ class LocalTarget(JobDirectoryTarget):
             user_managed=built.user_managed,
             has_azureml=built.has_azureml,
             variables=dict(spec.get("variables") or {}),
+            version=built.version,
         )
 
     def phases(
