@@ -22,7 +22,7 @@ START_SECONDS = 60.0
 #: A launcher on another machine that has not touched its pid file for this long is taken for dead.
 SILENT_SECONDS = 60.0
 #: How often to look for news of a job, in seconds: soon at first, then less and less often.
-POLL_FIRST, POLL_LONGEST = 0.02, 0.5
+POLL_FIRST, POLL_LONGEST = 0.005, 0.5
 _LOG_PIECE = 1 << 18
 #: What is being staged, so that another try knows whether it may go on with it; and where files are until they are
 #: whole.

@@ -118,7 +118,7 @@ class Claim:
             if after is None:
                 self.ws.store.delete(self.path)
             elif after != there:
-                self.ws.store.replace(self.path, encode(after))
+                self.ws.store.replace(self.path, encode(after), durable=False)
 
 
 def _seen(claim: dict[str, Any]) -> dict[str, Any]:

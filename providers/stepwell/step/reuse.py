@@ -214,12 +214,12 @@ class Index:
         return {"format": FORMAT, "run": run_id, "made_of": made_of, "inputs": inputs}
 
     def _write(self, path: str, document: dict[str, Any]) -> None:
-        self.ws.store.replace(path, encode(document))
+        self.ws.store.replace(path, encode(document), durable=False)
 
 
 def keep(ws: Workspace, run_id: str, now: Fingerprint) -> None:
     """Keep what a run is made of, for explaining the next one."""
-    ws.store.replace(f"runs/{run_id}/fingerprint.json", encode(now.to_dict()))
+    ws.store.replace(f"runs/{run_id}/fingerprint.json", encode(now.to_dict()), durable=False)
 
 
 def kept(ws: Workspace, run_id: str) -> Fingerprint | None:
