@@ -42,19 +42,18 @@ def main() -> int:
     if options.inside:
         _measure(options.inside, options.repeat, options.quick)
         return 0
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     CACHE.mkdir(parents=True, exist_ok=True)
-    cases, broken = {}, []
+    broken = []
     for name in options.cases or CASES:
         try:
-            cases[name] = _case(name, options)
+            case = _case(name, options)
         except RuntimeError as error:
             print(f"{name}: {error}", file=sys.stderr, flush=True)
             broken.append(name)
-    if cases and not options.quick and not options.dry:
-        results = {"machine": surroundings.machine(), "cases": cases}
-        report.into_readme(HERE / "README.md", report.merge(HERE / "results.json", results, list(CASES)))
-        print("written: benchmarks/results.json, benchmarks/README.md")
+            continue
+        if not options.quick and not options.dry:  # after each, so that an interrupt costs one
+            results = {"machine": surroundings.machine(), "cases": {name: case}}
+            report.into_readme(HERE / "README.md", report.merge(HERE / "results.json", results, list(CASES)))
     if broken:
         print(f"could not be run: {', '.join(broken)}", file=sys.stderr)
     return 1 if broken else 0
@@ -154,4 +153,7 @@ def _measure(name: str, repeat: int, quick: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,8 +1,9 @@
-"""Ten steps with an output each, in a chain: run twice, the second time they are reused."""
+"""Ten steps with a local output each, one after the other: the second time they are reused."""
 
 from pathlib import Path
 
 from airflow.sdk import dag
+from airflow.sdk.bases.operator import chain
 
 from stepwell import OutputFileDatasetConfig
 from stepwell.operators import PythonScriptStepOperator
@@ -12,21 +13,21 @@ SOURCE = Path(__file__).parent / "source"
 
 @dag(schedule=None, catchup=False)
 def reused_steps():
-    """Write a file ten times, each from the one before."""
-    before = None
+    """Write a file ten times."""
+    steps = []
     for number in range(10):
-        inputs = [] if before is None else [before.as_input("before").as_download()]
-        made = OutputFileDatasetConfig(name="made").as_upload().register_on_complete(f"made_{number}")
-        PythonScriptStepOperator(
-            task_id=f"step_{number}",
-            script_name="write_file.py",
-            source_directory=str(SOURCE),
-            arguments=["--number", number, *inputs, made],
-            inputs=inputs,
-            outputs=[made],
-            compute_target="local",
+        made = OutputFileDatasetConfig(name="made").as_upload()
+        steps.append(
+            PythonScriptStepOperator(
+                task_id=f"step_{number}",
+                script_name="write_file.py",
+                source_directory=str(SOURCE),
+                arguments=["--number", number, made],
+                outputs=[made],
+                compute_target="local",
+            )
         )
-        before = made
+    chain(*steps)
 
 
 reused_steps()

@@ -19,7 +19,9 @@ def merge(file: Path, new: dict[str, Any], order: list[str]) -> dict[str, Any]:
         known = {}
     cases = {**known, **new["cases"]}
     whole = {"machine": new["machine"], "cases": {name: cases[name] for name in order if name in cases}}
-    file.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
+    aside = file.with_suffix(".new")
+    aside.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
+    aside.replace(file)
     return whole
 
 

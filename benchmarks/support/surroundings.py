@@ -83,7 +83,8 @@ def machine() -> dict[str, Any]:
 
 def moment() -> dict[str, Any]:
     """Return when it is, how busy the machine is, and what is measured."""
-    changed = _said(["git", "status", "--porcelain", "--", "providers", "benchmarks", ":!benchmarks/README.md"])
+    written = [":!benchmarks/README.md", ":!benchmarks/results.json"]
+    changed = _said(["git", "status", "--porcelain", "--", "providers", "benchmarks", *written])
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "load": round(os.getloadavg()[0], 2),
