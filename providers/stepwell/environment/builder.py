@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from stepwell.environment import conda_build, leftovers, usage
+from stepwell.environment import conda_build, leftovers, running, usage
 from stepwell.environment.build_log import BuildLog
 from stepwell.environment.installing import Installer
 from stepwell.environment.interpreters import find_python, user_managed
@@ -130,9 +130,9 @@ def _build(plan: Plan, root: Path, say: Log) -> BuiltEnvironment:
 def _built(plan: Plan, root: Path, log: BuildLog) -> BuiltEnvironment:
     cache, building, target = root / ".uv-cache", root / ".building", root / plan.key
     building.mkdir(exist_ok=True)
-    running = building / f"{plan.key}.running"
+    program = building / f"{plan.key}.running"
     # The lock of this key is ours: what stands here was left by a build that was killed.
-    if leftovers.end(running):
+    if leftovers.end(program):
         log(f"Environment {plan.key[:12]}: a build that was killed had left a program running; it is ended")
     for left in building.glob(f"{plan.key}.*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -146,9 +146,9 @@ def _built(plan: Plan, root: Path, log: BuildLog) -> BuiltEnvironment:
             os.rename(target, aside / "broken")
         elif usage.last(root, plan.key) is not None:
             log(f"Environment {plan.key[:12]} was there once and has been removed; it is built again")
-        installer = Installer(plan, cache, aside, running, log)
+        installer = Installer(plan, cache, aside, program, log)
         if plan.program:
-            lock = conda_build.create(plan, made, running, log)
+            lock = conda_build.create(plan, made, program, log)
             pip = installer.install(made)
             lock += f"\n# installed by uv\n{pip}" if pip else ""
         else:
@@ -167,7 +167,7 @@ def _built(plan: Plan, root: Path, log: BuildLog) -> BuiltEnvironment:
         if plan.program and not whole and os.path.lexists(target):
             os.rename(target, aside / "half")
         shutil.rmtree(aside, ignore_errors=True)
-        running.unlink(missing_ok=True)
+        program.unlink(missing_ok=True)
     usage.touch(root, plan.key)
     log(f"Environment {plan.key[:12]} built in {record['seconds']:.1f} s")
     return _from_record(record, target, record["seconds"])
@@ -256,19 +256,23 @@ def only_one(root: Path, key: str, log: Log | None = None, *, wait: bool = True)
                 raise EnvironmentException(f"The environment {key[:12]} is being built or removed just now") from None
             if log is not None:
                 log(f"Environment {key[:12]} is being built by another step; waiting for it")
-            _wait(stream, key)
+            _wait(stream, key, log)
         yield
 
 
-def _wait(stream: IO[str], key: str) -> None:
+def _wait(stream: IO[str], key: str, log: Log | None) -> None:
     """Take the lock when the other lets go of it; a cancelled task must not hang here, so look now and then."""
     import fcntl
 
-    before = stops()
+    before, began, told = stops(), time.monotonic(), 1
     while stops() == before:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             time.sleep(_POLL_SECONDS)
+        waited = time.monotonic() - began
+        if log is not None and waited > told * running.TICK_SECONDS:
+            told += 1
+            log(f"Environment {key[:12]}: waiting for the other step that builds it, {waited:.0f} s")
     raise EnvironmentException(f"Waiting for the environment {key[:12]} was cancelled")

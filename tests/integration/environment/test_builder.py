@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.environment import BuiltEnvironment, builder, ensure, interpreters, uv
+from stepwell.environment import BuiltEnvironment, builder, ensure, interpreters, running, uv
 from stepwell.errors import EnvironmentException
 
 pytestmark = pytest.mark.integration
@@ -172,6 +172,33 @@ def test_a_killed_build_is_no_environment_and_the_next_one_succeeds(tmp_path: Pa
     finally:
         if alive(child):
             os.killpg(child, signal.SIGKILL)
+
+
+def test_of_two_builds_one_is_killed_and_the_other_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = tmp_path / "uv"
+    slow.write_text(
+        f"#!/bin/sh\ncase \"$*\" in *'pip compile'*) echo $$ > {tmp_path}/uv.pid; sleep 60;; esac\n"
+        f'exec {uv.find_uv()} "$@"\n'
+    )
+    slow.chmod(0o755)
+    root, said = tmp_path / "environments", list[str]()
+    code = f"from stepwell.environment import ensure\nensure({SIX!r}, {str(root)!r}, print)\n"
+    env = {**os.environ, "STEPWELL_UV": str(slow), "PYTHONPATH": os.pathsep.join(sys.path)}
+    first = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL)
+    wait_for(lambda: (tmp_path / "uv.pid").exists() and (tmp_path / "uv.pid").read_text().strip() != "")
+    monkeypatch.setattr(running, "TICK_SECONDS", 0.3)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(ensure, SIX, root, said.append)
+        wait_for(lambda: any("waiting for the other step that builds it" in line for line in said))
+        assert not second.done()
+        first.kill()
+        first.wait(10)
+        made = second.result(60)
+    assert made.seconds > 0
+    assert run(made.python, "import six; print(six.__version__)") == "1.17.0"
+    assert left_over(root) == [made.key]
+    assert any("had left a program running; it is ended" in line for line in said)
+    assert not alive(int((tmp_path / "uv.pid").read_text()))
 
 
 def test_a_cancel_ends_builds_and_waits_in_other_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
