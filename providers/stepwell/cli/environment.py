@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,8 @@ def prepare(args: Any) -> None:
     def say(line: str) -> None:
         print(plain(line), file=sys.stderr, flush=True)
 
-    found = build(_workspace(args), args.environment, args.target, say)
+    with _ended_with_its_build():
+        found = build(_workspace(args), args.environment, args.target, say)
     facts = {
         "key": found.key,
         "python": found.version,
@@ -95,6 +99,25 @@ def remove(args: Any) -> None:
             print("nothing to remove")
     if kept:
         raise EnvironmentException(" ".join(item["why"] for item in kept).rstrip("."))
+
+
+@contextmanager
+def _ended_with_its_build() -> Iterator[None]:
+    """End the build, which runs in another thread, when the command is interrupted."""
+    from stepwell.environment.running import stop_builds
+
+    def end(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except SystemExit:
+        stop_builds()
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _row(entry: Entry) -> list[str]:

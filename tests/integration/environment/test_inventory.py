@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -153,6 +156,25 @@ def test_a_key_must_say_which(bench: Bench, root: Path, jobs: Path) -> None:
     with pytest.raises(EnvironmentException, match=f"2 environments .* begin with '{made.key[:8]}'"):
         inventory.matching(root, jobs, made.key[:8])
     assert inventory.matching(root, jobs, made.key).key == made.key
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_ends_its_build(
+    bench: Bench, root: Path, tmp_path: Path, ending: signal.Signals
+) -> None:
+    slow = tmp_path / "uv"
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *pip*) sleep 60;; esac\nexec {uv.find_uv()} "$@"\n')
+    slow.chmod(0o755)
+    (tmp_path / "requirements.txt").write_text("six\n")
+    env = {**os.environ, "STEPWELL_UV": str(slow), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "stepwell.cli", "environment", "prepare", str(tmp_path / "requirements.txt")]
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    until(lambda: list(root.glob(".building/*/requirements.in")))
+    process.send_signal(ending)
+    assert process.wait(10) == 128 + ending
+    assert "Traceback" not in (process.communicate()[1])
+    assert list((root / ".building").iterdir()) == []
+    assert [p.name for p in root.iterdir() if not p.name.startswith(".")] == []
 
 
 # -- what is used stays ------------------------------------------------------------------------------------------------
