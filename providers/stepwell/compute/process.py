@@ -28,10 +28,16 @@ def inherited_environment() -> dict[str, str]:
 
     More names can be let through with ``STEPWELL_PASS_VARIABLES`` (comma separated).
     """
-    more = {name.strip() for name in os.environ.get("STEPWELL_PASS_VARIABLES", "").split(",")}
+    more = passed_variables()
     return {
         name: value for name, value in os.environ.items() if name in INHERITED or name in more or name.startswith("LC_")
     }
+
+
+def passed_variables() -> frozenset[str]:
+    """Return the names that ``STEPWELL_PASS_VARIABLES`` lets through."""
+    names = (name.strip() for name in os.environ.get("STEPWELL_PASS_VARIABLES", "").split(","))
+    return frozenset(name for name in names if name)
 
 
 class _Started:

@@ -160,6 +160,8 @@ class StepOperator(BaseOperator):
 
         :returns: output name → dataset reference; ``None`` of a step without outputs.
         """
+        from airflow.sdk.execution_time.secrets_masker import redact
+
         from stepwell.step.life import Life
         from stepwell.workspace.workspace import resolve_workspace
 
@@ -172,6 +174,7 @@ class StepOperator(BaseOperator):
             try_number=ti.try_number,
             triggering=_triggering(context),
             log=log,
+            mask=redact,
         )
         try:
             result = self._life.live()

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from stepwell.step.fingerprint import Fingerprint
+from stepwell.step.fingerprint import MASKED, Fingerprint
 
 #: More differences of one sort than this are counted, not named.
 NAMED = 5
@@ -34,6 +34,7 @@ def changes(
         *(["the modes of files changed"] if a["code"] != b["code"] and now.files == then.files else []),
         *_sequence("argument", a["arguments"], b["arguments"]),
         *_sequence("part of the command", a["command"], b["command"]),
+        *_masked(now, then),
         *_limited(list(_inputs(a["inputs"], b["inputs"], inputs_now, inputs_then)), "more inputs"),
         *_limited(list(_named("parameter", a["parameters"], b["parameters"])), "more parameters"),
         *_limited(list(_hidden("variable", a["variables"], b["variables"])), "more variables"),
@@ -42,7 +43,7 @@ def changes(
         *_outputs(a["outputs"], b["outputs"]),
         *_hidden("the expectations on", a["validations"], b["validations"]),
         *_spark(a["spark"] or {}, b["spark"] or {}),
-        *_named("the compute target's", a["target"], b["target"]),
+        *_target(a["target"], b["target"]),
     ]
 
 
@@ -102,6 +103,12 @@ def _sequence(what: str, now: Sequence[Any], then: Sequence[Any]) -> Iterator[st
     for position, (a, b) in enumerate(zip(now, then, strict=True), 1):
         if a != b:
             yield _was(f"{what} {position}", _word(a), _word(b))
+
+
+def _masked(now: Fingerprint, then: Fingerprint) -> Iterator[str]:
+    for part in MASKED:
+        if now.masked.get(part) != then.masked.get(part) and now.parts[part] == then.parts[part]:
+            yield f"something masked in the {part} changed"
 
 
 def _inputs(now: References, then: References, versions_now: References, versions_then: References) -> Iterator[str]:
@@ -177,6 +184,12 @@ def _spark(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
             yield from _hidden(f"{name}:", a, b)
         else:
             yield _was(name, now.get(name), then.get(name))
+
+
+def _target(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
+    a, b = dict(now), dict(then)
+    yield from _hidden("the worker's variable", a.pop("variables", {}), b.pop("variables", {}))
+    yield from _named("the compute target's", a, b)
 
 
 def _limited(found: list[str], more: str) -> list[str]:

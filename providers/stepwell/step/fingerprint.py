@@ -11,7 +11,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 #: The DAG param that has every step run, whatever was run before (v1's ``regenerate_outputs``).
 REGENERATE = "regenerate_outputs"
+#: Parts in which an author's templates may have put a secret.
+MASKED = ("arguments", "command", "parameters")
 #: What is not a parameter of the step itself.
 _NOT_A_PARAMETER = frozenset({REGENERATE})
 #: Spark gives its files another random name each time.
@@ -41,7 +43,8 @@ class Fingerprint:
     """A step by content.
 
     :param digest: of all parts; the same digest is the same step on the same data.
-    :param parts: what it was made of, plain data; values that could be secret by their digest only.
+    :param parts: what it was made of, plain data, with known secrets masked; variables by their digest only.
+    :param masked: digests of the parts that may hold something masked.
     :param gates: output → digest of its gate. Not part of *digest*: a gate judges what the step makes.
     :param files: path → sha256 of the source files, which *digest* has by the digest of the snapshot.
     :param packages: what the environment was asked to hold, which *digest* has by the environment's key.
@@ -51,6 +54,7 @@ class Fingerprint:
     parts: Mapping[str, Any]
     gates: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    masked: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,6 +79,7 @@ def fingerprint(
     environment: Mapping[str, Any],
     target: Mapping[str, Any],
     default_datastore: str,
+    mask: Callable[[Any], Any],
 ) -> Fingerprint:
     """Return the step's fingerprint.
 
@@ -83,6 +88,7 @@ def fingerprint(
     :param environment: its specification in the normal form; its variables are not part of the key.
     :param target: what of the compute target matters: its kind and settings, not its name or address.
     :param default_datastore: where outputs go that name none.
+    :param mask: takes known secrets out of what is kept.
     :raises UserErrorException: a suite, or a file that a Spark step names, cannot be read.
     """
     variables = {**environment["variables"], **spec.variables}
@@ -108,9 +114,10 @@ def fingerprint(
     )
     return Fingerprint(
         _digest(parts),
-        parts,
+        {**parts, **{name: mask(parts[name]) for name in MASKED}},
         {name: _gate(o["gate"]) for name, o in spec.outputs.items() if o["gate"]},
         {} if snapshot is None else {file.path: file.sha256 for file in snapshot.files},
+        {name: _digest(parts[name]) for name in MASKED},
         {name: environment[name] for name in ("python", "conda", "pip")},
     )
 

@@ -7,7 +7,7 @@ Nothing is registered when a step fails, and no reader sees data that has not be
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -61,6 +61,7 @@ class Life(Tenure):
 
     :param triggering: references of the asset events that started the DAG run.
     :param log: takes the step's log, line by line, while it runs.
+    :param mask: takes known secrets out of what is kept of arguments and parameters.
     """
 
     def __init__(
@@ -72,8 +73,10 @@ class Life(Tenure):
         try_number: int,
         triggering: Sequence[dict[str, Any]],
         log: Logger,
+        mask: Callable[[Any], Any] = lambda value: value,
     ) -> None:
         super().__init__(ws, spec, key, try_number, log)
+        self.mask = mask
         self.triggering = triggering
         self.whole = spec  # as its author wrote it; what this try runs of it is self.spec
         self._index: Index | None = None
@@ -189,6 +192,7 @@ class Life(Tenure):
             environment=specification,
             target=self.target.makes(),
             default_datastore=self.ws.get_default_datastore().name,
+            mask=self.mask,
         )
         self._index = index = Index(self.ws, self.spec, self.key, now, references)
         decision = index.decide()

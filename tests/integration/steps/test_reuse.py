@@ -228,6 +228,29 @@ def test_the_values_of_variables_are_not_kept(step: Step) -> None:
         assert "hunter" not in path.read_text(), path
 
 
+def test_a_masked_argument_is_not_kept_and_still_counts(step: Step) -> None:
+    def run(secret: str) -> dict[str, Any]:
+        life = step.bench.life(step.made("--token", secret), reuse=True)
+        life.mask = lambda value: json.loads(json.dumps(value).replace(secret, "***"))
+        life.live()
+        return life.record.facts
+
+    run("hunter2")
+    assert run("hunter3")["reuse"]["reason"] == "not reused: something masked in the arguments changed"
+    assert run("hunter3")["reuse"]["decision"] == "reused"
+    for path in (step.bench.folder / "workspace" / "runs").rglob("*.json"):
+        assert "hunter" not in path.read_text(), path
+
+
+def test_a_variable_that_the_worker_passes_on_counts(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPWELL_PASS_VARIABLES", "FLAVOUR")
+    monkeypatch.setenv("FLAVOUR", "sweet")
+    step.run()
+    assert step.run()["reuse"]["decision"] == "reused"
+    monkeypatch.setenv("FLAVOUR", "sour")
+    assert "the worker's variable FLAVOUR changed" in step.run()["reuse"]["reason"]
+
+
 def test_a_user_managed_environment_counts_by_what_is_installed(step: Step, payload_python: Path) -> None:
     def environment(interpreter: Path) -> Any:
         made = Environment("mine")

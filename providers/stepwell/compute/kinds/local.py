@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import shutil
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 from stepwell.compute.contract import Entry, EnvironmentRef, Layout, Log, Report
 from stepwell.compute.disk import DiskFiles
-from stepwell.compute.process import LocalExec, ProcessRunner
+from stepwell.compute.process import LocalExec, ProcessRunner, passed_variables
 from stepwell.compute.target import JobDirectoryTarget
 from stepwell.errors import ComputeTargetException
 
@@ -39,6 +40,14 @@ class LocalTarget(JobDirectoryTarget):
     def from_record(cls, record: Mapping[str, Any], root: str) -> LocalTarget:
         """Return the target that a compute record describes."""
         return cls(record["name"], root)
+
+    def makes(self) -> dict[str, Any]:
+        """Return the kind, and the digests of variables that the worker was told to pass on."""
+        passed = {name: os.environ[name] for name in sorted(passed_variables()) if name in os.environ}
+        if not passed:
+            return super().makes()
+        digests = {n: hashlib.sha256(v.encode("utf-8", "replace")).hexdigest() for n, v in passed.items()}
+        return {**super().makes(), "variables": digests}
 
     async def probe(self) -> Report:
         """Look at this machine: interpreter, cores, memory, disk."""
