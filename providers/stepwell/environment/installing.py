@@ -32,7 +32,7 @@ class Installer:
         self._run(["venv", "--quiet", "--relocatable", "--no-project", "--python", python, str(folder)])
 
     def install(self, folder: Path) -> str:
-        """Install the requirements into the environment *folder*; return the lock, with hashes where uv resolved them.
+        """Install the requirements into the environment *folder*; return the lock, with hashes where uv can tell them.
 
         :raises EnvironmentException: they do not go together, or cannot be had.
         """
@@ -40,38 +40,41 @@ class Installer:
         if not plan.requirements:
             return ""
         python = str(folder / "bin" / "python")
-        wish, lock = self._aside / "requirements.in", self._aside / "requirements.txt"
+        wish = self._aside / "requirements.in"
         options = plan.spec["pip_options"]
-        before = [part for option in options if option.startswith("--prerelease") for part in option.split()]
+        extra = [part for option in options if option.startswith("--prerelease") for part in option.split()]
         in_file = [option for option in options if not option.startswith("--prerelease")]
         _write(wish, [*in_file, *plan.requirements])
         if plan.spec["constraints"]:
             _write(self._aside / "constraints.txt", plan.spec["constraints"])
-            before += ["--constraints", str(self._aside / "constraints.txt")]
-        install = ["pip", "install", "--python", python, "--compile-bytecode"]
+            extra += ["--constraints", str(self._aside / "constraints.txt")]
         hashed = sum("--hash=" in line for line in plan.requirements)
-        if hashed or plan.program is not None:
-            # The author's own hashes are kept and checked, and conda's packages stay: resolving apart would not know.
-            if 0 < hashed < len(plan.requirements):
-                self._log(f"{hashed} of {len(plan.requirements)} requirements carry hashes; only those are verified")
-            strict = ["--require-hashes"] if hashed == len(plan.requirements) else []
-            self._log.doing = "installing"
-            self._run([*install, *before, *strict, "--requirements", str(wish)])
-            return self._run(["pip", "freeze", "--quiet", "--python", python], show=False)
-        self._log.doing = "resolving"
-        resolve = ["pip", "compile", "--quiet", "--python", python, "--generate-hashes", "--no-header", "--no-annotate"]
-        self._run([*resolve, *before, "--output-file", str(lock), str(wish)])
-        text = lock.read_text(encoding="utf-8")
-        # Options (an index, say) are not part of the lock: they stand in front of it, as they did for resolving.
-        _write(wish, [*in_file, text])
+        if 0 < hashed < len(plan.requirements):
+            self._log(f"{hashed} of {len(plan.requirements)} requirements carry hashes; only those are verified")
+        strict = ["--require-hashes"] if hashed == len(plan.requirements) else []
         self._log.doing = "installing"
-        self._run([*install, *before, "--no-deps", "--requirements", str(wish)])
-        return text
+        self._run(
+            ["pip", "install", "--python", python, "--compile-bytecode", *extra, *strict, "--requirements", str(wish)]
+        )
+        self._log.doing = "writing the lock"
+        if hashed or plan.program is not None:  # the author's hashes are in the specification; conda's have none
+            return self._run(["pip", "freeze", "--quiet", "--python", python], show=False)
+        return self._lock(python, folder, in_file)
 
-    def _run(self, arguments: Sequence[str], *, show: bool = True) -> str:
+    def _lock(self, python: str, folder: Path, options: list[str]) -> str:
+        """Return what is installed, with the hashes that the index gave while uv resolved: nothing is asked again."""
+        pinned = (
+            _installed(folder) or self._run(["pip", "freeze", "--quiet", "--python", python], show=False).splitlines()
+        )
+        pins, lock = self._aside / "installed.in", self._aside / "installed.txt"
+        _write(pins, [*options, *pinned])
+        form = ["--generate-hashes", "--no-header", "--no-annotate", "--output-file", str(lock), str(pins)]
+        code, _ = self._uv(["pip", "compile", "--quiet", "--offline", "--no-deps", "--python", python, *form], None)
+        return lock.read_text(encoding="utf-8") if code == 0 else "\n".join(pinned) + "\n"
+
+    def _uv(self, arguments: Sequence[str], log: Callable[[str], None] | None) -> tuple[int, list[str]]:
         before = stops()
-        log: Callable[[str], None] | None = self._log if show else None
-        code, lines = run_uv(
+        done = run_uv(
             arguments,
             cache=self._cache,
             log=log,
@@ -81,6 +84,10 @@ class Installer:
         )
         if stops() != before:
             raise EnvironmentException("The build of the environment was cancelled")
+        return done
+
+    def _run(self, arguments: Sequence[str], *, show: bool = True) -> str:
+        code, lines = self._uv(arguments, self._log if show else None)
         if code == 0:
             return "\n".join(lines)
         text = "\n".join(lines[-40:]) or f"uv ended with exit code {code} and no message"
@@ -92,6 +99,18 @@ class Installer:
         spec = self.plan.spec
         wish = f"conda: {', '.join(spec['conda']) or 'nothing'}; pip: {', '.join(spec['pip']) or 'nothing'}"
         raise EnvironmentException(f"The environment {what} ({wish}): {text}", hint=hint)
+
+
+def _installed(folder: Path) -> list[str] | None:
+    """Return ``name==version`` of each package in the environment *folder*; None if one is from an address."""
+    from importlib.metadata import distributions
+
+    found = []
+    for package in distributions(path=[str(path) for path in folder.glob("lib/python*/site-packages")]):
+        if package.read_text("direct_url.json") is not None:
+            return None
+        found.append(f"{package.metadata['Name'].lower()}=={package.version}")
+    return sorted(found)
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

@@ -27,8 +27,8 @@ class Plan:
     :param spec: its normal form.
     :param key: digest of all that makes the environment what it is.
     :param python: the wanted Python version.
-    :param requirements: what is installed with uv; conda's packages are among them, under pip's names, unless
-    :param program: conda, mamba or micromamba, which installs :attr:`spec`'s conda packages; None: uv builds it all.
+    :param requirements: what uv installs; without *program*, conda's packages are among them under pip's names.
+    :param program: conda, mamba or micromamba, where that installs conda's packages; None: uv builds it all.
     """
 
     spec: dict[str, Any]
