@@ -120,6 +120,30 @@ COMMANDS: tuple[Command, ...] = (
             _WORKSPACE,
         ),
     ),
+    Command(
+        ("prune",),
+        "Remove what nothing refers to any more; without --yes only say what",
+        "prune:prune",
+        (
+            _argument("--older-than", help="keep runs that ended later: 30d, 36h, 2w (default: 30d)", default="30d"),
+            _argument("--keep", help="keep that many completed runs of each step (default: 10)", default="10"),
+            _argument("--datasets", help="remove older versions of these datasets, too: NAME or NAME,NAME"),
+            _argument("--keep-versions", help="how many versions of these datasets stay"),
+            _argument(
+                "--environments-unused-for",
+                help="keep environments that were used later (default: 90d)",
+                default="90d",
+            ),
+            _argument(
+                "--what",
+                help="only these: runs,versions,snapshots,staging,quarantine,index,environments,jobs (default: all)",
+            ),
+            _argument("--yes", help="remove it", action="store_true"),
+            _argument("--verbose", help="show each thing", action="store_true"),
+            _OUTPUT,
+            _WORKSPACE,
+        ),
+    ),
 )
 
 

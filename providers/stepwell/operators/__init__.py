@@ -9,6 +9,7 @@ _WHERE = {
     "AttachComputeTargetOperator": "stepwell.operators.attach",
     "CommandStepOperator": "stepwell.operators.command_step",
     "PrepareEnvironmentOperator": "stepwell.operators.environment",
+    "PruneOperator": "stepwell.operators.prune",
     "PythonScriptStepOperator": "stepwell.operators.python_step",
     "StepOperator": "stepwell.operators.base",
     "SynapseSparkStepOperator": "stepwell.operators.spark_step",
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from stepwell.operators.base import StepOperator as StepOperator
     from stepwell.operators.command_step import CommandStepOperator as CommandStepOperator
     from stepwell.operators.environment import PrepareEnvironmentOperator as PrepareEnvironmentOperator
+    from stepwell.operators.prune import PruneOperator as PruneOperator
     from stepwell.operators.python_step import PythonScriptStepOperator as PythonScriptStepOperator
     from stepwell.operators.spark_step import SynapseSparkStepOperator as SynapseSparkStepOperator
     from stepwell.operators.validate import ValidateDatasetOperator as ValidateDatasetOperator
