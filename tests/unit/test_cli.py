@@ -228,11 +228,11 @@ def test_why_names_each_change(root: Path, capsys: pytest.CaptureFixture[str]) -
 def test_why_and_list_name_the_run_that_did_the_work(
     root: Path, capsys: pytest.CaptureFixture[str], reuse: dict[str, Any], word: str
 ) -> None:
-    write_record(root, "again", reuse=reuse, reused_from="run-first")
+    write_record(root, "again", reuse=reuse, reused_from="run-first", seconds=0.032)
     rows = dict(table(said(capsys, "runs", "why", "again")))
     assert (rows["decision"], rows["reused from"]) == (word, "run-first")
     row = next(r for r in table(said(capsys, "list")) if r[0] == "again")
-    assert row[4] == f"{word}\nfrom run-first"
+    assert row[4:] == [f"{word}\nfrom run-first", "0.03 s"]
 
 
 def test_why_of_the_newest_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,7 +142,7 @@ def _row(record: dict[str, Any]) -> list[str]:
 
 def _duration(record: dict[str, Any]) -> str:
     seconds = record.get("seconds")
-    return "" if seconds is None else f"{seconds:.1f} s"
+    return "" if seconds is None else f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _reuse(record: dict[str, Any]) -> str:
