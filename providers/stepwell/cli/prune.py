@@ -57,7 +57,8 @@ def _table(items: list[Item], title: str, *, details: bool) -> None:
         print_table(_DETAILS, [_row(item) for item in items])
     rows = [[kind, f"{one['count']:,}", size(one["bytes"])] for kind, one in totals(items).items()]
     rows.append(["all", f"{len(items):,}", size(sum(item.size for item in items))])
-    print_table(_COLUMNS, rows, title=title)
+    print(f"{title}:")
+    print_table(_COLUMNS, rows)
 
 
 def _row(item: Item) -> list[str]:
