@@ -110,7 +110,6 @@ def titanic_pipeline():
         outputs=[step2_output],
         compute_target="cpucluster",
         environment=training,
-        allow_reuse=False,
     )
 
     link() >> attach

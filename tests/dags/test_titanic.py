@@ -231,3 +231,17 @@ def test_the_articles_pipeline_with_its_script_unedited(
     assert "'file_input': 'file://" in said
     said = ws.store.read(f"runs/{second['run_id']}/logs/step.log").decode()
     assert said.split() == ["True", "892", "lines"]
+
+
+def test_a_second_run_of_the_pipeline_reuses_every_step(
+    ws: Workspace, project: Path, pipeline: Any, records: dict[str, Any]
+) -> None:
+    again = run(project / "dags" / "titanic_pipeline.py", "titanic_pipeline")
+    found = {record["step"]: record for record in history.latest_dag_run(ws, "titanic_pipeline")}
+    assert {step: record["reuse"]["decision"] for step, record in found.items()} == {
+        "synapse-spark": "reused",
+        "train": "reused",
+    }
+    assert found["train"]["reused_from"] == records["train"]["run_id"]
+    assert found["train"]["metrics"] == records["train"]["metrics"]
+    assert asset_events(again)["stepwell://default/titanic_model"]["version"] == 1

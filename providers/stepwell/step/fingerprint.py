@@ -67,7 +67,8 @@ class Fingerprint:
 
         :raises KeyError: it is something else.
         """
-        return cls(**{f.name: document[f.name] for f in fields(cls)})
+        needed = {name: document[name] for name in ("digest", "parts")}
+        return cls(**needed, **{f.name: document[f.name] for f in fields(cls) if f.name in {*document} - {*needed}})
 
 
 def fingerprint(
