@@ -44,7 +44,8 @@ class StepOperator(BaseOperator):
         (templated)
     :param outputs: outputs (``OutputFileDatasetConfig``, ``HDFSOutputDatasetConfig``). (templated)
     :param compute_target: a compute target or its name; default ``local``. (templated)
-    :param environment: an ``Environment``, or the path of a conda or requirements file. (templated)
+    :param environment: an ``Environment``, the name of a registered one ("train", "train:2"), or the path of a conda,
+        requirements or ``pyproject.toml`` file. (templated)
     :param runconfig: a ``RunConfiguration``: its environment, target and variables, where the step says nothing itself,
         and its ``max_run_duration_seconds`` as ``execution_timeout``.
     :param environment_variables: more environment variables of the script. (templated)

@@ -86,19 +86,16 @@ def document(
     }
 
 
-def environment_of(spec: StepSpec, log: Callable[[str], None]) -> dict[str, Any]:
-    """Return the normal form of the step's environment; now its files are read.
+def environment_of(ws: Workspace, spec: StepSpec, log: Callable[[str], None]) -> dict[str, Any]:
+    """Return the normal form of the step's environment; now its files are read, or its name is looked up.
 
-    :raises UserErrorException: a file that is missing or malformed.
+    :raises UserErrorException: a file that is missing or malformed; no registered environment of that name.
     """
-    from stepwell.environment import Environment
+    from stepwell.environment import registered
     from stepwell.environment.specification import specification
 
-    declared: object = spec.environment
-    if isinstance(declared, dict) and "dependencies" in declared:
-        declared = Environment.deserialize(declared)
     try:
-        return specification(declared, log=log)
+        return specification(registered.load(ws, spec.environment), log=log)
     except EnvironmentException as error:  # wrong as it is written: no retry would help
         raise UserErrorException(error.what, allowed=error.allowed, hint=error.hint) from error
 

@@ -263,7 +263,7 @@ class Life(Tenure):
     def _packages(self, *, gated: bool = False) -> dict[str, Any]:
         """Return the environment's specification, with what the target brings into it."""
         if self._environment is None:
-            self._environment = job.environment_of(self.spec, self.log.info)
+            self._environment = job.environment_of(self.ws, self.spec, self.log.info)
         if self.target.engine == "spark" and not self._environment["user_managed"]:
             return merge(self._environment, spark_packages(gated=gated))
         return self._environment

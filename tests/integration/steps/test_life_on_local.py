@@ -11,7 +11,7 @@ from tests.support.steps import Bench
 
 from stepwell import Dataset, HDFSOutputDatasetConfig, OutputFileDatasetConfig
 from stepwell.data import registry
-from stepwell.errors import ActivityFailedException
+from stepwell.errors import ActivityFailedException, UserErrorException
 from stepwell.operators import CommandStepOperator, PythonScriptStepOperator
 
 pytestmark = pytest.mark.integration
@@ -382,3 +382,18 @@ Run.get_context().input_datasets["people"].register(None, "taken")
     assert bench.versions("taken") == [1]
     assert bench.staged() == []
     assert not (bench.data / "dataset").exists()
+
+
+def test_a_registered_environment_is_found_by_its_name(bench: Bench, pandas_environment: Any) -> None:
+    pandas_environment.register(bench.ws)
+    source = bench.source({"p.py": "import pandas; print('pandas', pandas.__version__)"})
+
+    def step(environment: str) -> PythonScriptStepOperator:
+        return PythonScriptStepOperator(
+            task_id="p", script_name="p.py", source_directory=source, environment=environment
+        )
+
+    bench.run(step("payload:1"))
+    assert "pandas 2" in bench.log.text
+    with pytest.raises(UserErrorException, match="has no environment 'paylod'"):
+        bench.run(step("paylod"))
