@@ -271,7 +271,11 @@ class _Planner:
         for subject, files in pinned.items():
             for datastore, path in sorted(files):
                 folder, backend = published(path), self._backend(datastore)
-                if folder is None or isinstance(backend, str):
+                if folder is None:
+                    continue
+                if isinstance(backend, str):
+                    self._note(f"what {subject} has pinned in the datastore {datastore} is left for later: {backend}")
+                    self.result.pending.add(subject)
                     continue
                 for candidate in (folder, path):
                     if not self._is_spoken_for(backend, datastore, candidate):

@@ -94,17 +94,28 @@ def test_data_that_a_dataset_pins_later_stays_also_by_way_of_another_datastore(a
 
 
 def test_a_run_whose_work_a_kept_one_hands_on_stays(attic: Attic) -> None:
-    first = attic.lived("same", dag_run_id="1")
-    between = attic.lived("between", dag_run_id="2")
-    again = attic.lived("same", dag_run_id="3", reuse=True)
-    if again.get("reused_from") is None:  # the first was lived with reuse forbidden, which is another fingerprint
-        first = again
-        again = attic.lived("same", dag_run_id="4", reuse=True)
+    first, between, again, last = (
+        attic.lived(content, dag_run_id=str(i), reuse=True)
+        for i, content in enumerate(("same", "other", "same", "new"))
+    )
     assert again["reused_from"] == first["run_id"]
-    attic.prune(keep=1)
-    assert first["run_id"] in attic.names("runs")
+    attic.prune(keep=2)
+    assert attic.names("runs") == sorted(r["run_id"] for r in (first, again, last))
     assert attic.data_of(first).exists()
-    assert between["run_id"] not in attic.names("runs")
+    assert not attic.data_of(between).exists()
+
+
+def test_a_step_that_has_promoted_a_version_counts_on(attic: Attic) -> None:
+    """Its first run again would be taken for the one that has made that version."""
+    attic.bench.put({"raw/a.csv": "x\n1\n"})
+    old, _ = attic.lived("a"), attic.lived("b")
+    made = Dataset.File.from_files((attic.bench.datastore, "raw/a.csv")).register(attic.bench.ws, "raw")
+    version = registry.get(attic.bench.ws, "raw", made.version)
+    producer = {"run": old["run_id"], "key": f"{old['run_id']}:dataset"}
+    registry.register(attic.bench.ws, "good", version.definition, version.files, producer=producer)
+    attic.prune()
+    assert old["run_id"] not in attic.names("runs")
+    assert attic.head(old).exists()
 
 
 def test_what_is_under_way_stays_however_old(attic: Attic) -> None:
@@ -192,6 +203,27 @@ def test_a_version_that_a_run_under_way_reads_stays(attic: Attic) -> None:
     assert attic.bench.versions("data") == [1, 3]
     assert paths(done.removed, "versions") == ["datasets/data/2.json"]
     assert attic.data_of(made[0]).exists()
+
+
+def test_data_of_versions_in_a_datastore_that_cannot_be_reached_goes_later(attic: Attic) -> None:
+    from stepwell import Datastore
+
+    folder = attic.bench.folder / "other"
+    other = Datastore.register_local(attic.bench.ws, "other", folder)
+    out = OutputFileDatasetConfig("out", destination=(other, "made")).register_on_complete("data")
+    step = CommandStepOperator(task_id="far", command=["sh", "-c", 'echo 1 > "$0/x"', out], outputs=[out])
+    for dag_run in "ab":
+        attic.bench.run(step, dag_run_id=dag_run)
+    assert len(list((folder / "made").iterdir())) == 2
+    other.unregister()
+    attic.prune(versions={"data": 1}, what=frozenset({"versions"}))
+    assert attic.bench.versions("data") == [2]
+    assert attic.names("retention/versions") == ["data.1.json"]
+    Datastore.register_local(attic.bench.ws, "other", folder)
+    attic.prune()
+    assert len(list((folder / "made").iterdir())) == 1
+    registry.verify(attic.bench.ws, registry.get(attic.bench.ws, "data"))
+    assert attic.names("retention/versions") == []
 
 
 def test_versions_of_a_dataset_that_is_not_there(attic: Attic) -> None:
