@@ -8,9 +8,11 @@ look up, and start that interpreter once, with nothing to do. *Cold*: Stepwell's
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,15 +53,17 @@ def rounds(bench: Bench) -> Iterator[Sample]:
 def _warm(bench: Bench, file: Path) -> tuple[float, str]:
     """Do what a step does; return the seconds and the interpreter."""
     from stepwell import Workspace
-    from stepwell.compute import portal
-    from stepwell.compute.resolve import target_for
-    from stepwell.step import job
-    from stepwell.step.spec import StepSpec
+    from stepwell.step.life import Life
+    from stepwell.step.spec import JobKey, StepSpec
 
-    target = target_for(Workspace.from_config(), "local")
-    step = StepSpec("train", "python", "local", environment=str(file))
+    spec = StepSpec("train", "python", "local", environment=str(file))
+    key = JobKey("bench", "a_dag", uuid.uuid4().hex, "train")
+    log = logging.getLogger("stepwell.step")
+    life = Life(Workspace.from_config(), spec, key, try_number=1, triggering=(), log=log)
+    life._begin()
+    life._plan()
     began = time.perf_counter()
-    reference = portal.call(target.prepare(job.environment_of(step, print), print))
+    reference, _ = life._prepare()
     return time.perf_counter() - began, reference.python
 
 
