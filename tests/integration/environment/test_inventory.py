@@ -171,7 +171,7 @@ def test_an_interrupted_command_ends_its_build(
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     until(lambda: list(root.glob(".building/*/requirements.in")))
     process.send_signal(ending)
-    assert process.wait(10) == 128 + ending
+    assert process.wait(60) == 128 + ending
     assert "Traceback" not in (process.communicate()[1])
     assert list((root / ".building").iterdir()) == []
     assert [p.name for p in root.iterdir() if not p.name.startswith(".")] == []
