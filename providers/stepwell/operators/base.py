@@ -161,7 +161,7 @@ class StepOperator(BaseOperator):
 
         :returns: output name → dataset reference; ``None`` of a step without outputs.
         """
-        from airflow.sdk.execution_time.secrets_masker import redact
+        from airflow.sdk._shared.secrets_masker import redact
 
         from stepwell.step.life import Life
         from stepwell.workspace.workspace import resolve_workspace
