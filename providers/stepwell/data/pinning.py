@@ -45,6 +45,19 @@ def pin(ws: Workspace, definition: Mapping[str, Any]) -> list[PinnedFile]:
         ]
 
 
+def listed(ws: Workspace, definition: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return (datastore, path) of the files that the paths of *definition* mean now; without looking into them."""
+    found = set()
+    for path in definition["paths"]:
+        if "url" in path:
+            found.add(("", path["url"]))
+            continue
+        datastore, pattern = ws.datastore(path["datastore"]), normal(path["path"])
+        infos = _data(datastore.backend.list(pattern), pattern, definition["kind"])
+        found |= {(datastore.name, info.path) for info in infos}
+    return found
+
+
 def _data(infos: Iterable[FileInfo], pattern: str, kind: str) -> list[FileInfo]:
     fixed, magic = split_pattern(pattern)
     return [i for i in infos if (not magic and i.path == fixed) or not _hidden(i.path, fixed, kind)]

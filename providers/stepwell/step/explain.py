@@ -7,13 +7,13 @@ import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from stepwell.step.fingerprint import MASKED, Fingerprint
+from stepwell.step.fingerprint import MASKED, SENSITIVE, Fingerprint
 
 #: More differences of one sort than this are counted, not named.
 NAMED = 5
 #: Comparing longer files line by line takes longer than it is worth.
 _MOST_LINES = 4000
-_LONGEST = 60
+_LONGEST, _LONGEST_SENTENCE = 60, 300
 #: Returns the content of a source file then and now; ``None`` where it cannot be had.
 Contents = Callable[[str], tuple[bytes | None, bytes | None]]
 References = Mapping[str, Mapping[str, Any]]
@@ -28,23 +28,24 @@ def changes(
     :param contents: for the lines that changed in a source file.
     """
     a, b = now.parts, then.parts
-    return [
+    found = [
         *_single(a, b),
         *_limited(list(_files(now.files, then.files, contents)), "more files changed"),
         *(["the modes of files changed"] if a["code"] != b["code"] and now.files == then.files else []),
-        *_sequence("argument", a["arguments"], b["arguments"]),
-        *_sequence("part of the command", a["command"], b["command"]),
+        *_limited(list(_sequence("argument", a["arguments"], b["arguments"])), "more arguments"),
+        *_limited(list(_sequence("part of the command", a["command"], b["command"])), "more parts of the command"),
         *_masked(now, then),
         *_limited(list(_inputs(a["inputs"], b["inputs"], inputs_now, inputs_then)), "more inputs"),
         *_limited(list(_named("parameter", a["parameters"], b["parameters"])), "more parameters"),
         *_limited(list(_hidden("variable", a["variables"], b["variables"])), "more variables"),
-        *_named("the connection of secret", a["secrets"], b["secrets"]),
+        *_limited(list(_named("the connection of secret", a["secrets"], b["secrets"])), "more secrets"),
         *(_environment(now, then) if a["environment"] != b["environment"] else []),
-        *_outputs(a["outputs"], b["outputs"]),
+        *_limited(list(_outputs(a["outputs"], b["outputs"])), "more outputs"),
         *_hidden("the expectations on", a["validations"], b["validations"]),
-        *_spark(a["spark"] or {}, b["spark"] or {}),
-        *_target(a["target"], b["target"]),
+        *_limited(list(_spark(a["spark"] or {}, b["spark"] or {})), "more settings"),
+        *_limited(list(_target(a["target"], b["target"])), "more settings of the compute target"),
     ]
+    return [_brief("".join(c if c.isprintable() else "\ufffd" for c in text), _LONGEST_SENTENCE) for text in found]
 
 
 def gates(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
@@ -83,14 +84,21 @@ def _files(now: Mapping[str, str], then: Mapping[str, str], contents: Contents) 
 
 def line_counts(then: bytes | None, now: bytes | None) -> tuple[int, int] | None:
     """Return how many lines were added and removed; ``None`` for what is not text, or too long to be compared."""
+    if then is None or now is None or b"\0" in then + now:
+        return None
     try:
-        before, after = ((content or b"").decode("utf-8").splitlines() for content in (then, now))
+        before, after = (content.decode("utf-8").splitlines() for content in (then, now))
     except UnicodeDecodeError:
         return None
-    if then is None or now is None or b"\0" in then + now or max(len(before), len(after)) > _MOST_LINES:
+    if max(len(before), len(after)) > _MOST_LINES:
         return None
+    # What is the same at both ends goes first: the rest is small, and may be compared roughly where lines repeat.
+    same = min(len(before), len(after))
+    first = next((i for i in range(same) if before[i] != after[i]), same)
+    last = next((i for i in range(same - first) if before[-1 - i] != after[-1 - i]), same - first)
+    before, after = before[first : len(before) - last], after[first : len(after) - last]
     added = removed = 0
-    for tag, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    for tag, i, j, k, m in difflib.SequenceMatcher(None, before, after).get_opcodes():
         if tag != "equal":
             removed, added = removed + j - i, added + m - k
     return added, removed
@@ -175,13 +183,13 @@ def _outputs(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _spark(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
-    yield from _named("the setting", now.get("conf") or {}, then.get("conf") or {})
+    yield from _conf("the setting", now.get("conf") or {}, then.get("conf") or {})
     for name in sorted({*now, *then} - {"conf"}):
         if now.get(name) == then.get(name):
             continue
         if name in ("py_files", "jars", "files"):
             a, b = ({posixpath.basename(f[0]): f for f in x.get(name) or ()} for x in (now, then))
-            yield from _hidden(f"{name}:", a, b)
+            yield from _hidden(f"{name}:", a, b) if a != b else [f"the order of {name} changed"]
         else:
             yield _was(name, now.get(name), then.get(name))
 
@@ -189,7 +197,15 @@ def _spark(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
 def _target(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
     a, b = dict(now), dict(then)
     yield from _hidden("the worker's variable", a.pop("variables", {}), b.pop("variables", {}))
+    yield from _conf("the compute target's setting", a.pop("conf", None) or {}, b.pop("conf", None) or {})
     yield from _named("the compute target's", a, b)
+
+
+def _conf(what: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
+    """Tell of Spark's settings; of those that may be secret, only that they changed."""
+    for tell, hidden in ((_named, False), (_hidden, True)):
+        a, b = ({k: v for k, v in x.items() if bool(SENSITIVE.search(k)) == hidden} for x in (now, then))
+        yield from tell(what, a, b)
 
 
 def _limited(found: list[str], more: str) -> list[str]:

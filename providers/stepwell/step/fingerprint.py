@@ -6,6 +6,7 @@ reused, so that the next one can say what is different.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -18,7 +19,6 @@ from urllib.parse import urlsplit
 
 from stepwell.errors import UserErrorException
 from stepwell.quality import gates
-from stepwell.step.resolve import relative_names
 
 if TYPE_CHECKING:
     from stepwell.data.version import DatasetVersion
@@ -31,7 +31,9 @@ FORMAT = 1
 #: The DAG param that has every step run, whatever was run before (v1's ``regenerate_outputs``).
 REGENERATE = "regenerate_outputs"
 #: Parts in which an author's templates may have put a secret.
-MASKED = ("arguments", "command", "parameters")
+MASKED = ("arguments", "command", "parameters", "spark", "target")
+#: Settings of Spark whose values are kept by their digest only.
+SENSITIVE = re.compile(r"secret|passw|token|credential|key", re.IGNORECASE)
 #: What is not a parameter of the step itself.
 _NOT_A_PARAMETER = frozenset({REGENERATE})
 #: Spark gives its files another random name each time.
@@ -110,7 +112,7 @@ def fingerprint(
             "outputs": {name: _output(item, default_datastore) for name, item in spec.outputs.items()},
             "validations": {name: _gate(gate) for name, gate in spec.validations.items()},
             "spark": _spark(spec.spark, snapshot),
-            "target": dict(target),
+            "target": {**target, **({"conf": _without_secrets(target["conf"])} if target.get("conf") else {})},
         }
     )
     return Fingerprint(
@@ -126,12 +128,29 @@ def fingerprint(
 def content_of(version: DatasetVersion) -> str:
     """Return a digest of the data that a step reads: contents, names below their folder, and how they are read.
 
-    The dataset's name, version and place are not in it. Neither is the random part of the names of Spark's files.
+    The dataset's name, version and place are not in it. Neither is the random part of the names of Spark's files. Where
+    columns are made from the paths, these count as they are; where files are read into one table, so does their order.
     """
-    names = (_SPARK_FILE.sub(r"\1", name) for name in relative_names(version))
-    files = sorted([name, file.checksum, file.size] for name, file in zip(names, version.files, strict=True))
     read = {name: value for name, value in version.definition.items() if name != "paths"}
+    options = version.definition.get("options") or {}
+    if options.get("partition_format") or options.get("include_path"):
+        names = [f"{file.datastore}:{file.path}" for file in version.files]
+    else:
+        names = [_SPARK_FILE.sub(r"\1", name) for name in _names(version)]
+    files = [[name, file.checksum, file.size] for name, file in zip(names, version.files, strict=True)]
+    if version.kind == "file":
+        files.sort()
     return _digest({"files": files, "read": read, "single": version.is_single_file})
+
+
+def proof_of(version: DatasetVersion) -> str:
+    """Return a digest of files as they were published, by which they are known again: names and contents."""
+    return _digest(sorted([n, f.checksum, f.size] for n, f in zip(_names(version), version.files, strict=True)))
+
+
+def _names(version: DatasetVersion) -> list[str]:
+    """Return the names of the files below the folder that the definition names."""
+    return [posixpath.relpath(file.path, version.path or ".") for file in version.files]
 
 
 def _input(resolved: ResolvedInput, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,6 +176,7 @@ def _spark(spark: Mapping[str, Any] | None, snapshot: Snapshot | None) -> dict[s
     if spark is None:
         return None
     found = {name: value for name, value in spark.items() if name != "app_name"}
+    found["conf"] = _without_secrets(found.get("conf") or {})
     for name in ("py_files", "jars", "files"):
         found[name] = [_file(name, path, snapshot) for path in found.get(name) or ()]
     return found
@@ -164,18 +184,27 @@ def _spark(spark: Mapping[str, Any] | None, snapshot: Snapshot | None) -> dict[s
 
 def _file(parameter: str, path: str, snapshot: Snapshot | None) -> list[str]:
     """Return the name that a file of a Spark step gets, and its content; of one elsewhere its address must do."""
-    parts = urlsplit(path)
-    place = parts.path if parts.scheme == "file" else path
-    if parts.scheme not in ("", "file") or not os.path.isabs(place):
+    parts = urlsplit(path.partition("#")[0])
+    place = parts.path if parts.scheme == "file" else path.partition("#")[0]
+    found = sorted(glob.glob(place)) if parts.scheme in ("", "file") and os.path.isabs(place) else []
+    if not found or not all(os.path.isfile(one) for one in found):
         return [path]
     try:
-        with open(place, "rb") as stream:
-            return [posixpath.basename(place), hashlib.file_digest(stream, "sha256").hexdigest()]
+        return [posixpath.basename(path), *(_sha256(one) for one in found)]
     except OSError as error:
         raise UserErrorException(
             f"The file {place!r} in {parameter} cannot be read: {error.strerror}",
             hint="Put it into the source directory, or correct the path",
         ) from error
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _without_secrets(conf: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _digest(value) if SENSITIVE.search(name) else value for name, value in conf.items()}
 
 
 def _digest(value: Any) -> str:
@@ -188,5 +217,6 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    value = json.loads(json.dumps(value, default=str))  # keys of several types cannot be sorted; as text they can
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "replace").decode("utf-8")

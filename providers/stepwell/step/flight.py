@@ -6,6 +6,7 @@ Who runs holds a claim, and shows by a counter that he is alive; clocks of sever
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -38,6 +39,10 @@ class Claim:
         self.slug = slug
         self.token = uuid.uuid4().hex
 
+    def take_if_free(self) -> bool:
+        """Take the claim unless somebody else has it; return whether it was taken."""
+        return self._take(None, is_dead=False) is None
+
     def acquire(self, go_on: Callable[[], None], say: Callable[[str], None]) -> None:
         """Take the claim, once nobody alive has it.
 
@@ -46,7 +51,7 @@ class Claim:
         """
         seen: Any = None
         since = said = time.monotonic()
-        while (holder := self._take(seen, time.monotonic() - since > SILENT)) is not None:
+        while (holder := self._take(seen, is_dead=time.monotonic() - since > SILENT)) is not None:
             now = time.monotonic()
             if holder != seen:
                 if seen is None or holder["run"] != seen["run"]:
@@ -58,7 +63,7 @@ class Claim:
             go_on()
             time.sleep(LOOK)
 
-    def _take(self, silent: dict[str, Any] | None, is_dead: bool) -> dict[str, Any] | None:
+    def _take(self, silent: dict[str, Any] | None, *, is_dead: bool) -> dict[str, Any] | None:
         """Take the claim if it is free; else return who has it.
 
         :param silent: the claim as it was seen first; if *is_dead* and it is still the same, it counts as free.
@@ -107,7 +112,7 @@ class Claim:
 
     def _update(self, change: Callable[[dict[str, Any] | None], dict[str, Any] | None]) -> None:
         """Change the claim; a damaged one is nobody's."""
-        with self.ws.store.lock(self.path):
+        with self.ws.store.lock(posixpath.dirname(self.path)):  # not one lock file for each claim there ever was
             try:
                 there: dict[str, Any] | None = self.ws.store.read_json(self.path)
             except FileNotFoundError:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 from stepwell.data import registry
 from stepwell.errors import DatasetError
 from stepwell.quality import gates
+from stepwell.step.reuse import HANDED_ON
 
 if TYPE_CHECKING:
     from stepwell.data.registry import DatasetVersion
     from stepwell.step.reuse import Earlier
     from stepwell.step.spec import JobKey, StepSpec
     from stepwell.workspace import Workspace
-
-#: What a reused run's record takes over from the run that it was reused from.
-HANDED_ON = ("metrics", "metric_counts", "parent_metrics", "parent_metric_counts", "tags")
 
 
 def versions(
@@ -60,21 +58,33 @@ def versions(
     return handed
 
 
+def by_script(ws: Workspace, key: JobKey, run_id: str, earlier: Earlier, log: Logger) -> list[dict[str, Any]]:
+    """Return references of what the script of *earlier* registered; each is its dataset's latest version."""
+    handed = []
+    for position, version in enumerate(earlier.by_script):
+        producer = {**key.producer(run_id), "output": f"script:{position}", "key": f"{run_id}:script:{position}"}
+        registration = {"name": version.name, "description": version.description, "tags": version.tags}
+        found = _registered(ws, registration, version, {**producer, "reused_from": earlier.origin}, log)
+        handed.append({**found.reference(), "reused_from": earlier.origin})
+    return handed
+
+
 def _registered(
     ws: Workspace, registration: Mapping[str, Any], version: DatasetVersion, producer: dict[str, Any], log: Logger
 ) -> DatasetVersion:
     wanted = (registration["description"], dict(registration["tags"] or {}))
     name = registration["name"]
-    try:
-        latest = registry.get(ws, name)
-    except DatasetError:
-        latest = None
-    if latest is not None and (latest.description, latest.tags) == wanted and _same(latest, version):
-        return latest
-    facts = {**_facts(version), "producer": producer}
-    made = registry.register(
-        ws, name, version.definition, list(version.files), description=wanted[0], tags=wanted[1], **facts
-    )
+    with ws.store.lock(f"datasets/{name}/latest"):  # of two at once, one makes the next version, the other takes it
+        try:
+            latest = registry.get(ws, name)
+        except DatasetError:
+            latest = None
+        if latest is not None and (latest.description, latest.tags) == wanted and _same(latest, version):
+            return latest
+        facts = {**_facts(version), "producer": producer}
+        made = registry.register(
+            ws, name, version.definition, list(version.files), description=wanted[0], tags=wanted[1], **facts
+        )
     log.info("%s: the same data is registered as version %d", name, made.version or 0)
     return made
 

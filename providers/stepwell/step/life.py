@@ -19,10 +19,16 @@ from stepwell.compute import portal
 from stepwell.compute.contract import EnvironmentRef, Handle, Job, Outcome
 from stepwell.compute.resolve import target_for
 from stepwell.environment import gates_specification, merge, spark_packages
-from stepwell.errors import ActivityFailedException, GateFailedException, UserErrorException
+from stepwell.errors import (
+    ActivityFailedException,
+    GateFailedException,
+    StepwellError,
+    UserErrorException,
+    WorkspaceError,
+)
 from stepwell.quality import gates
 from stepwell.step import handover, job, publish, reuse
-from stepwell.step.fingerprint import fingerprint
+from stepwell.step.fingerprint import fingerprint, proof_of
 from stepwell.step.flight import Claim
 from stepwell.step.record import brief_metrics
 from stepwell.step.relay import Relay
@@ -170,7 +176,7 @@ class Life(Tenure):
         cache = self.ws.store.local_path(".cache/snapshots") or Path.home() / ".cache" / "stepwell" / "snapshots"
         snapshot = take(source, log=self.log.warning, note=self.log.info, cache=cache)
         if self.spec.script is not None:
-            check_script(source, self.spec.script, snapshot)
+            self.spec = replace(self.spec, script=check_script(source, self.spec.script, snapshot))
         self.record.learn(snapshot={"digest": snapshot.digest, "files": len(snapshot.files), "size": snapshot.size})
         self.log.info(
             "Snapshot %s: %d files, %s bytes", snapshot.digest[:12], len(snapshot.files), f"{snapshot.size:,}"
@@ -197,25 +203,50 @@ class Life(Tenure):
         self._index = index = Index(self.ws, self.spec, self.key, now, references)
         decision = index.decide()
         if decision.earlier is None and self.spec.allow_reuse and not self.spec.regenerate:
-            claim = Claim(self.ws, index.claim, self.state.run_id, self.state.slug)
-            claim.acquire(self._go_on, self.log.info)
-            self._until_end.enter_context(claim.held())
-            if isinstance(index.look_up(), Earlier):  # whoever had the claim has made it
-                decision = index.decide()
+            self._claim(wait=True)
+            found = index.look_up()
+            if isinstance(found, Earlier):  # whoever had the claim has made it
+                decision = index.decided(found)
         self.log.info("%s", decision.reason[:1].upper() + decision.reason[1:])
         if self._source_control is not None:
             self.record.learn(source_control=self._source_control.result())
         self.record.learn(fingerprint=now.digest, reuse=decision.to_dict())
         if decision.earlier is None or decision.earlier.stale:
-            reuse.keep(self.ws, self.state.run_id, now)
+            self._index_may_fail(reuse.keep, self.ws, self.state.run_id, now)
         return decision.earlier
+
+    def _claim(self, *, wait: bool) -> None:
+        """Hold the right to make this until the end of this try.
+
+        :param wait: until nobody else has it; otherwise go on without it.
+        """
+        if self._index is None:
+            return
+        claim = Claim(self.ws, self._index.claim, self.state.run_id, self.state.slug)
+        try:
+            if wait:
+                claim.acquire(self._go_on, self.log.info)
+            elif not claim.take_if_free():
+                return
+        except (WorkspaceError, OSError) as error:
+            self.log.warning("Whether another run makes the same now is not known: %s", error)
+            return
+        self._until_end.enter_context(claim.held())
+
+    def _index_may_fail(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Write what later runs would like to know; what they do not find costs them a run, and this one nothing."""
+        try:
+            write(*arguments)
+        except (StepwellError, OSError) as error:
+            self.log.warning("This run may not be found for reuse: %s", error)
 
     def _judge_only(self, earlier: Earlier) -> list[ResolvedInput]:
         """Become the step that judges what *earlier* has made, by the gates that are others now."""
         self._earlier = earlier
         self.spec = reuse.judging(self.whole, earlier)
         self.outputs = []
-        self.record.learn(validates={"run": earlier.run_id, "outputs": list(earlier.stale)})
+        judged = {"gates": dict(earlier.record["gates"]), "outputs": list(earlier.stale)}
+        self.record.learn(validates={"run": earlier.run_id, **judged})
         return resolve_inputs(self.ws, self.spec.inputs, self.layout, self.target.reads, (), self.log)
 
     def _recall(self) -> None:
@@ -223,9 +254,13 @@ class Life(Tenure):
         now = reuse.kept(self.ws, self.state.run_id)
         if now is not None:
             self._index = Index(self.ws, self.spec, self.key, now, self.record.facts["inputs"])
+            if self.spec.allow_reuse and not self.spec.regenerate:
+                self._claim(wait=False)
         validates = self.record.facts.get("validates")
         if validates:
-            found = self._index.look_up() if self._index else "its record is damaged"
+            found: Earlier | str = "its record is damaged"
+            if self._index is not None:
+                found = self._index.made_by(validates["run"], validates["gates"])
             if not isinstance(found, Earlier):
                 raise ActivityFailedException(f"What was being validated cannot be handed on any more: {found}")
             self._judge_only(replace(found, stale=tuple(validates["outputs"])))
@@ -236,11 +271,15 @@ class Life(Tenure):
         with self.record.phase("publish", quick=not verdicts):
             self._go_on()
             references = handover.versions(self.ws, self.whole, self.key, run_id, earlier, verdicts, self.log)
-            by_script = [{**reference, "reused_from": earlier.origin} for reference in earlier.by_script]
+            by_script = handover.by_script(self.ws, self.key, run_id, earlier, self.log)
             taken = handover.facts(self.ws, run_id, earlier, verdicts)
-            self.record.learn(outputs=references, registered_by_script=by_script, **taken)
-            if self._index is not None:
-                self._index.made(run_id) if verdicts else self._index.reused(run_id, earlier.run_id)
+            self.record.learn(outputs=references, registered_by_script=by_script, proofs=earlier.record["proofs"])
+            self.record.learn(**taken)
+            if self._index is not None and verdicts:
+                self.record.note()  # the index must not name a run that does not say yet what it has made
+                self._index_may_fail(self._index.made, run_id)
+            elif self._index is not None:
+                self._index_may_fail(self._index.reused, run_id, earlier.run_id)
         self._end("published")
         return StepResult(references, by_script)
 
@@ -376,7 +415,8 @@ class Life(Tenure):
         versions |= publish.promote(self.ws, self.spec.validations, judged, verdicts, producer, self.log)
         publish.sweep(self.outputs)
         result = StepResult({n: v.reference() for n, v in versions.items()}, [v.reference() for v in by_script])
-        self.record.note(outputs=result.references, registered_by_script=result.registered_by_script)
+        proofs = {name: proof_of(versions[name]) for name in self.spec.outputs}
+        self.record.note(outputs=result.references, registered_by_script=result.registered_by_script, proofs=proofs)
         if self._index is not None:
-            self._index.made(self.state.run_id)
+            self._index_may_fail(self._index.made, self.state.run_id)
         return result

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stepwell.compute.contract import Layout, Transfer
-from stepwell.data import registry
+from stepwell.data import pinning, registry
 from stepwell.data.datastore import Datastore
-from stepwell.errors import DatasetError, UserErrorException
+from stepwell.data.stores.base import split_pattern
+from stepwell.errors import DatasetChangedError, DatasetError, UserErrorException
 
 if TYPE_CHECKING:
     from stepwell.data.registry import DatasetVersion
@@ -172,6 +173,23 @@ def _version(
     return registry.get(ws, name, wanted or "latest")
 
 
+def _check_folder(ws: Workspace, name: str, version: DatasetVersion) -> None:
+    """Make sure that a folder handed over by its address holds what the version pinned, and nothing else.
+
+    :raises DatasetChangedError: there is more in it.
+    """
+    paths = version.definition["paths"]
+    if version.name is None or version.is_single_file or len(paths) != 1 or split_pattern(paths[0].get("path", ""))[1]:
+        return
+    pinned = {(file.datastore, file.path) for file in version.files}
+    more = sorted(path for _, path in pinning.listed(ws, version.definition) - pinned)
+    if more:
+        raise DatasetChangedError(
+            f"The input {name!r} is {describe(version)}, and its folder has got more since: {', '.join(more[:5])}",
+            hint="Register the folder as a new version, or take the input by download: that is what was pinned only",
+        )
+
+
 def _versions(events: Iterable[dict[str, Any]]) -> str:
     return ", ".join(f"version {e['version']}" for e in events)
 
@@ -192,6 +210,7 @@ def _deliver(
                 f"The input {name!r} is on {', '.join(sorted(unread))}, which the compute target cannot read itself",
                 allowed=reads,
             )
+        _check_folder(ws, name, version)
         return ResolvedInput(name, mode, version, version.uri, urls)
     if mode == "direct" and not unread:
         return ResolvedInput(name, mode, version, version.id, urls)

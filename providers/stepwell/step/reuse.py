@@ -11,15 +11,18 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepwell.data import registry
-from stepwell.errors import StepwellError, WorkspaceError
+from stepwell.data.pinning import listed
+from stepwell.errors import DatasetChangedError, StepwellError, WorkspaceError
 from stepwell.runtime.names import check_name
 from stepwell.step import explain
-from stepwell.step.fingerprint import Fingerprint
+from stepwell.step.fingerprint import Fingerprint, proof_of
 from stepwell.step.spec import JobKey
 from stepwell.workspace.store import encode
 
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
 FORMAT = 1
 #: A source file that is larger is not compared line by line, in bytes.
 _LARGEST = 400_000
+#: The archive of a far workspace is not fetched for counting lines if it is larger, in bytes.
+_LARGEST_ARCHIVE = 50_000_000
+#: A reason is cut here, in characters.
+_LONGEST = 2000
+#: What a reused run's record takes over from the run that it was reused from: mappings, all of them.
+HANDED_ON = ("metrics", "metric_counts", "parent_metrics", "parent_metric_counts", "tags")
 
 
 @dataclass(frozen=True)
@@ -39,14 +48,14 @@ class Earlier:
 
     :param run_id: whose record it is; the work may have been done in a run before that, see :attr:`origin`.
     :param versions: output → version, proved unchanged.
-    :param by_script: references of what the script registered.
+    :param by_script: versions that the script registered, proved unchanged.
     :param stale: outputs whose gate is another one by now.
     """
 
     run_id: str
     record: Mapping[str, Any]
     versions: Mapping[str, DatasetVersion]
-    by_script: Sequence[dict[str, Any]]
+    by_script: Sequence[DatasetVersion]
     stale: tuple[str, ...] = ()
 
     @property
@@ -117,13 +126,16 @@ class Index:
             return Decision("regenerate_outputs=True")
         if not self.spec.allow_reuse:
             return Decision("allow_reuse=False")
-        found = self.look_up()
-        if isinstance(found, Earlier):
-            if not found.stale:
-                return Decision(f"same code, environment, arguments and data as run {found.origin}", found)
-            changed = explain.gates(self.now.gates, found.record.get("gates") or {})
-            return Decision(f"validated anew: {'; '.join(changed)}; all else is as in run {found.origin}", found)
-        return self._explained(found)
+        return self.decided(self.look_up())
+
+    def decided(self, found: Earlier | str) -> Decision:
+        """Return the decision that follows from what :meth:`look_up` has found."""
+        if isinstance(found, str):
+            return self._explained(found)
+        if not found.stale:
+            return Decision(f"same code, environment, arguments and data as run {found.origin}", found)
+        changed = explain.gates(self.now.gates, found.record.get("gates") or {})
+        return Decision(f"validated anew: {'; '.join(changed)}; all else is as in run {found.origin}", found)
 
     def look_up(self) -> Earlier | str:
         """Return the run that made the same, with its outputs proved; or why there is none, ``""`` if nobody did."""
@@ -131,41 +143,61 @@ class Index:
             entry = self.ws.store.read_json(self.entry)
         except FileNotFoundError:
             return ""
-        except StepwellError as error:
-            return f"what is known of the run that made the same is damaged: {error.what}"
-        run_id = str(entry.get("run"))
+        except (StepwellError, OSError) as error:
+            return f"what is known of the run that made the same is damaged: {error}"
+        gates = entry.get("gates")
+        return self.made_by(str(entry.get("run")), gates if isinstance(gates, dict) else {})
+
+    def made_by(self, run_id: str, gates: Mapping[str, str]) -> Earlier | str:
+        """Return the run *run_id*, which made the same, with its outputs proved; or why it cannot be handed on.
+
+        :param gates: output → digest of the gate that has judged it.
+        """
         try:
             record = self.ws.store.read_json(f"runs/{check_name('run', run_id)}/run.json")
         except FileNotFoundError:
             return f"the record of run {run_id}, which made the same, is gone"
-        except StepwellError as error:
-            return f"the record of run {run_id}, which made the same, is damaged: {error.what}"
-        gates = entry.get("gates")
-        return self._proved(run_id, record, gates if isinstance(gates, dict) else {})
-
-    def _proved(self, run_id: str, record: Mapping[str, Any], gates: Mapping[str, str]) -> Earlier | str:
-        """Return the run if what it made is there, as it was."""
+        except (StepwellError, OSError) as error:
+            return f"the record of run {run_id}, which made the same, is damaged: {error}"
         try:
-            references, by_script = record["outputs"], record.get("registered_by_script") or []
-            promoted = {n for n, g in self.spec.validations.items() if g["promote_as"]}
-            missing = ({*self.spec.outputs} | promoted) - {*references}
-            if missing:
-                return f"run {run_id} has not made {', '.join(sorted(missing))}"
-            versions = {name: self._unchanged(reference) for name, reference in references.items()}
-            for reference in by_script:
-                self._unchanged(reference)
-            stale = tuple(n for n, digest in self.now.gates.items() if gates.get(n) != digest)
-            return Earlier(run_id, {**record, "gates": gates}, versions, by_script, stale)
+            if not all(_is_sound(name, record.get(name)) for name in ("verdicts", *HANDED_ON)):
+                return f"the record of run {run_id}, which made the same, is damaged"
+            return self._proved(run_id, record, gates)
         except StepwellError as error:
             return f"what run {run_id} made is not what it was: {error.what}"
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             return f"what run {run_id} made cannot be looked at: {error}"
+
+    def _proved(self, run_id: str, record: Mapping[str, Any], gates: Mapping[str, str]) -> Earlier | str:
+        """Return the run if what it made is there, as it was."""
+        promoted = {n for n, g in self.spec.validations.items() if g["promote_as"]}
+        missing = ({*self.spec.outputs} | promoted) - {*record["outputs"]}
+        if missing:
+            return f"run {run_id} has not made {', '.join(sorted(missing))}"
+        versions = {name: self._unchanged(reference) for name, reference in record["outputs"].items()}
+        for name in self.spec.outputs:
+            self._whole(name, versions[name], record["proofs"][name])
+        by_script = tuple(self._unchanged(reference) for reference in record.get("registered_by_script") or [])
+        stale = tuple(n for n, digest in self.now.gates.items() if gates.get(n) != digest)
+        return Earlier(run_id, {**record, "gates": gates}, versions, by_script, stale)
 
     def _unchanged(self, reference: Mapping[str, Any]) -> DatasetVersion:
         version = registry.resolve_reference(self.ws, reference)
         if version.name is not None:  # what is not registered was pinned anew just now
             registry.verify(self.ws, version)
         return version
+
+    def _whole(self, name: str, version: DatasetVersion, proof: str) -> None:
+        """Make sure that the folder of an output holds the files that were published, and no others.
+
+        :raises DatasetChangedError: it does not.
+        """
+        there = listed(self.ws, version.definition)
+        more = sorted(path for _, path in there - {(f.datastore, f.path) for f in version.files})
+        if more:
+            raise DatasetChangedError(f"the output {name} has got files that it had not: {', '.join(more[:5])}")
+        if proof_of(version) != proof:
+            raise DatasetChangedError(f"the files of the output {name} have other names")
 
     # -- explaining ------------------------------------------------------------------------------------------------
 
@@ -174,19 +206,18 @@ class Index:
         try:
             last = self.ws.store.read_json(self.last)
             run_id, made_of = check_name("run", last["run"]), check_name("run", last["made_of"])
+            if because:
+                return _ran([because], last=run_id)
             then = Fingerprint.from_dict(self.ws.store.read_json(f"runs/{made_of}/fingerprint.json"))
+            with _Sources(self.ws, self.spec, then) as sources:
+                found = explain.changes(self.now, then, self.references, last["inputs"], sources.contents)
         except FileNotFoundError:
-            return Decision(f"not reused: {because or 'no earlier run of this step has completed'}")
-        except (StepwellError, KeyError, TypeError) as error:
-            return Decision(f"not reused: {because or f'what is known of the last run is damaged: {error}'}")
-        if because:
-            return Decision(f"not reused: {because}", last=run_id)
-        found = explain.changes(
-            self.now, then, self.references, last.get("inputs") or {}, _Sources(self.ws, self.spec, then).contents
-        )
+            return _ran([because or "no earlier run of this step has completed"])
+        except (StepwellError, OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError):
+            return _ran([because or "the last run cannot be compared: what is known of it is damaged, or too old"])
         if not found:
-            found = [f"what is known of run {run_id}, which made the same, is gone from the index"]
-        return Decision(f"not reused: {'; '.join(found)}", changes=tuple(found), last=run_id)
+            return _ran([f"what is known of run {run_id}, which made the same, is gone from the index"], last=run_id)
+        return _ran(found, changes=tuple(found), last=run_id)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -217,6 +248,19 @@ class Index:
         self.ws.store.replace(path, encode(document), durable=False)
 
 
+def _ran(reasons: Sequence[str], **more: Any) -> Decision:
+    reason = f"not reused: {'; '.join(reasons)}"
+    return Decision(reason if len(reason) <= _LONGEST else reason[: _LONGEST - 1] + "…", **more)
+
+
+def _is_sound(name: str, facts: Any) -> bool:
+    """Whether *facts* of a record, which may be damaged, can be handed on under that name."""
+    if facts is None:
+        return True
+    kinds = {"verdicts": dict, "metric_counts": int, "parent_metric_counts": int}
+    return isinstance(facts, dict) and all(isinstance(value, kinds.get(name, object)) for value in facts.values())
+
+
 def keep(ws: Workspace, run_id: str, now: Fingerprint) -> None:
     """Keep what a run is made of, for explaining the next one."""
     ws.store.replace(f"runs/{run_id}/fingerprint.json", encode(now.to_dict()), durable=False)
@@ -230,41 +274,47 @@ def kept(ws: Workspace, run_id: str) -> Fingerprint | None:
         return None
 
 
-class _Sources:
+class _Sources(ExitStack):
     """The source files of a step then (in the snapshot's archive) and now (in the source directory)."""
 
     def __init__(self, ws: Workspace, spec: StepSpec, then: Fingerprint) -> None:
+        super().__init__()
         self.ws = ws
         self.folder = Path(spec.source_directory or "")
-        self.archive = f"snapshots/{then.parts.get('code')}.zip"
+        self.archive = f"snapshots/{then.parts['code']}.zip"
 
     def contents(self, path: str) -> tuple[bytes | None, bytes | None]:
         """Return the file's content then and now; ``None`` for what is gone, or too large to be compared."""
-        return self._then(path), self._now(path)
-
-    def _now(self, path: str) -> bytes | None:
         try:
             place = self.folder / path
-            return place.read_bytes() if place.stat().st_size <= _LARGEST else None
+            now = place.read_bytes() if place.stat().st_size <= _LARGEST else None
         except OSError:
-            return None
+            now = None
+        return self._then(path), now
 
     def _then(self, path: str) -> bytes | None:
         try:
-            local = self.ws.store.local_path(self.archive)
-            if local is not None:
-                return _member(local, path)
-            with tempfile.TemporaryDirectory(prefix="stepwell-") as folder:
-                fetched = Path(folder, "code.zip")
-                self.ws.store.get_file(self.archive, fetched)
-                return _member(fetched, path)
-        except (OSError, KeyError, zipfile.BadZipFile, StepwellError):
+            if self._opened is None or self._opened.getinfo(path).file_size > _LARGEST:
+                return None
+            return self._opened.read(path)
+        except (OSError, KeyError, zipfile.BadZipFile):
             return None
 
-
-def _member(archive: Path, path: str) -> bytes | None:
-    with zipfile.ZipFile(archive) as opened:
-        return opened.read(path) if opened.getinfo(path).file_size <= _LARGEST else None
+    @cached_property
+    def _opened(self) -> zipfile.ZipFile | None:
+        place = self.ws.store.local_path(self.archive)
+        try:
+            if place is None:
+                folder = self.enter_context(tempfile.TemporaryDirectory(prefix="stepwell-"))
+                place = Path(folder, "code.zip")
+                with self.ws.store.open(self.archive) as source:
+                    content = source.read(_LARGEST_ARCHIVE + 1)
+                if len(content) > _LARGEST_ARCHIVE:
+                    return None
+                place.write_bytes(content)
+            return self.enter_context(zipfile.ZipFile(place))
+        except (OSError, zipfile.BadZipFile, StepwellError):
+            return None
 
 
 def judging(spec: StepSpec, earlier: Earlier) -> StepSpec:
@@ -287,5 +337,7 @@ def judging(spec: StepSpec, earlier: Earlier) -> StepSpec:
         command=(),
         inputs=inputs,
         outputs={},
+        variables={},
+        secrets={},  # a gate needs none
         validations=validations,
     )

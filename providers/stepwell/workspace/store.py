@@ -126,7 +126,7 @@ class Store(ABC):
         data = self.read(path)
         try:
             record = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise WorkspaceError(f"The record {path} in {self.url} is damaged: {error}") from error
         if not isinstance(record, dict):
             raise WorkspaceError(f"The record {path} in {self.url} is damaged: not a JSON object")
