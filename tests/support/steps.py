@@ -17,8 +17,8 @@ from typing import Any
 
 from stepwell.data.datastore import Datastore
 from stepwell.operators.base import StepOperator
-from stepwell.step.life import Life, StepResult
-from stepwell.step.spec import JobKey
+from stepwell.step.life import Life
+from stepwell.step.spec import JobKey, StepResult
 from stepwell.workspace import Workspace
 
 

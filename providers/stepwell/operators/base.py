@@ -20,12 +20,13 @@ from stepwell.errors import StepwellError, UserErrorException
 from stepwell.links import RunLink, ValidationReportLink
 from stepwell.operators import ports
 from stepwell.operators.runconfig import check_runconfig, longest
-from stepwell.step.spec import JobKey, StepSpec
+from stepwell.step.spec import JobKey, StepResult, StepSpec
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from stepwell.step.life import Life, StepResult
+    from stepwell.step.life import Life
+    from stepwell.step.spec import StepResult
 
 log = logging.getLogger("stepwell.step")
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_.\-]+")

@@ -14,7 +14,7 @@ from stepwell.runtime.names import check_name
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from stepwell.step.life import StepResult
+    from stepwell.step.spec import StepResult
 
 #: The gate brings its own environment, and nothing else runs.
 _NOT_FOR_A_VALIDATION = (

@@ -101,3 +101,15 @@ class StepSpec:
                 value = known[name]
             filled.append(str(value))
         return filled
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step hands on.
+
+    :param references: output → dataset reference, plain data.
+    :param registered_by_script: references of the datasets that the script registered itself.
+    """
+
+    references: dict[str, dict[str, Any]]
+    registered_by_script: list[dict[str, Any]] = field(default_factory=list)

@@ -28,7 +28,7 @@ from stepwell.operators import (
     ValidateDatasetOperator,
 )
 from stepwell.operators.base import StepOperator
-from stepwell.step.life import StepResult
+from stepwell.step.spec import StepResult
 
 SIZES: dict[str, Any] = {
     "driver_memory": "7g",
