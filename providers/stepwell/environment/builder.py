@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from stepwell.environment import conda_build, leftovers, running, usage
+from stepwell.environment import conda_build, leftovers, running, sources, usage
 from stepwell.environment.build_log import BuildLog
 from stepwell.environment.installing import Installer
 from stepwell.environment.interpreters import find_python, user_managed
@@ -29,6 +31,7 @@ from stepwell.environment.running import stops
 from stepwell.environment.specification import normal, own_channels
 from stepwell.errors import EnvironmentException
 
+logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
 RECORD = "stepwell-environment.json"
 Log = Callable[[str], None]
@@ -62,14 +65,15 @@ def key_for(spec: Mapping[str, Any], root: str | os.PathLike[str]) -> str:
     """Return the key that :func:`ensure` would give the environment, without building it.
 
     The key is a digest of what is installed, options, platform, Python version and builder; of a user-managed
-    environment, of what is installed in it (looked at once, see :func:`interpreters.user_managed`).
+    environment, of what is installed in it (looked at once, see :func:`interpreters.user_managed`) and of the stamps
+    of what it imports from elsewhere (:mod:`sources`); if that is too much to look at, each key is another one.
 
     :param root: as for :func:`ensure`.
     :raises EnvironmentException: *spec* is malformed or only conda could build it and is not here; a user-managed
         interpreter is not there or does not run.
     """
     if spec.get("user_managed"):
-        return _user_managed(normal(spec), Path(os.path.abspath(root))).key
+        return _user_managed(normal(spec), Path(os.path.abspath(root)), logger.warning).key
     return plan_of(spec).key
 
 
@@ -211,9 +215,11 @@ def _from_record(record: dict[str, Any], folder: Path, seconds: float) -> BuiltE
     )
 
 
-def _user_managed(spec: dict[str, Any], root: Path) -> BuiltEnvironment:
+def _user_managed(spec: dict[str, Any], root: Path, tell: Log | None = None) -> BuiltEnvironment:
     found = user_managed(spec["interpreter"], root / ".user-managed")
-    material = [found.version, found.platform, *found.packages]
+    material: list[Any] = [found.version, found.platform, *found.packages]
+    if found.sources:
+        material.append({"sources": sources.digest(found.sources, found.path, tell) or uuid.uuid4().hex})
     return BuiltEnvironment(
         key=hashlib.sha256(json.dumps(material).encode("utf-8")).hexdigest(),
         python=Path(found.path),

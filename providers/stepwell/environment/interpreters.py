@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +19,16 @@ from stepwell.environment.uv import run_uv
 from stepwell.errors import EnvironmentException
 
 OLDEST = (3, 8)
-_PROBE = """
-import json, sys, sysconfig
-try:
-    from importlib import metadata
-    found = sorted({"%s==%s" % ((d.metadata["Name"] or "").lower(), d.version) for d in metadata.distributions()})
-except ImportError:
-    found = []
-paths = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
-print(json.dumps({"version": "%d.%d.%d" % sys.version_info[:3], "prefix": sys.prefix, "paths": paths,
-                  "platform": sysconfig.get_platform(), "packages": found}))
-"""
+_PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probe.py")
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """What is known of a user-managed interpreter: *path*, *version*, *prefix*, its package folders and *packages*."""
+    """What is known of a user-managed interpreter: *path*, *version*, *prefix*, its package folders and *packages*.
+
+    :param sources: folders and files that it imports and that *packages* does not tell of: those of ``.pth`` files and
+        editable installs, and what was put into a package folder by hand.
+    """
 
     path: str
     version: str
@@ -41,6 +36,7 @@ class Interpreter:
     platform: str
     folders: tuple[str, ...]
     packages: tuple[str, ...]
+    sources: tuple[str, ...]
 
     @property
     def has_azureml(self) -> bool:
@@ -118,8 +114,8 @@ def _installed_path(requests: list[str], cache: Path, log: Callable[[str], None]
 def user_managed(interpreter: str, cache: Path) -> Interpreter:
     """Check the user-managed *interpreter* (a path, or a name on ``PATH``) and return what it is.
 
-    What a first look found is kept in *cache* and believed as long as the interpreter and its package folders have
-    not changed, so that a second look starts no process.
+    What a first look found is kept in *cache* and believed as long as the interpreter, its package folders and their
+    ``.pth`` files have not changed, so that a second look starts no process.
 
     :raises EnvironmentException: it does not exist, does not run, or is too old.
     """
@@ -135,15 +131,19 @@ def user_managed(interpreter: str, cache: Path) -> Interpreter:
     record = cache / (hashlib.sha256(path.encode()).hexdigest()[:32] + ".json")
     try:
         kept = json.loads(record.read_text(encoding="utf-8"))
-        if kept["stamp"] == _stamp(path, kept["probe"]["paths"]):
+        if kept["stamp"] == _stamp(path, kept["probe"]):
             return _interpreter(path, kept["probe"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not seen before, or written by another version
+    began = time.time_ns()
     probe = _probe(path)
+    stamp = _stamp(path, probe)
+    if any(changed is not None and changed >= began for _, changed, _ in stamp):
+        return _interpreter(path, probe)  # changed while it was looked at: nothing to believe later
     try:
         cache.mkdir(parents=True, exist_ok=True)
         aside = record.with_name(f".{record.name}.{os.getpid()}")
-        aside.write_text(json.dumps({"stamp": _stamp(path, probe["paths"]), "probe": probe}), encoding="utf-8")
+        aside.write_text(json.dumps({"stamp": stamp, "probe": probe}), encoding="utf-8")
         os.replace(aside, record)
     except OSError:
         pass  # only the next look is slower
@@ -153,7 +153,7 @@ def user_managed(interpreter: str, cache: Path) -> Interpreter:
 def _probe(path: str) -> dict[str, Any]:
     try:
         done = subprocess.run(
-            [path, "-I", "-c", _PROBE], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, cwd="/"
+            [path, "-I", _PROBE], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, cwd="/"
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
         raise _does_not_run(path, str(error)) from error
@@ -178,13 +178,19 @@ def _does_not_run(path: str, why: str) -> EnvironmentException:
 
 def _interpreter(path: str, probe: dict[str, Any]) -> Interpreter:
     return Interpreter(
-        path, probe["version"], probe["prefix"], probe["platform"], tuple(probe["paths"]), tuple(probe["packages"])
+        path,
+        probe["version"],
+        probe["prefix"],
+        probe["platform"],
+        tuple(probe["paths"]),
+        tuple(probe["packages"]),
+        tuple(probe["sources"]),
     )
 
 
-def _stamp(path: str, folders: list[str]) -> list[Any]:
+def _stamp(path: str, probe: dict[str, Any]) -> list[Any]:
     stamp: list[Any] = []
-    for item in (os.path.realpath(path), *folders):
+    for item in (os.path.realpath(path), *probe["paths"], *probe["watched"]):
         try:
             info = os.stat(item)
             stamp.append([item, info.st_mtime_ns, info.st_ino])
