@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stepwell.data.datastore import Datastore
+from stepwell.data.stores import checksums
 from stepwell.data.stores.checksums import Checksums
 from stepwell.data.stores.hdfs import HdfsBackend
 from stepwell.data.stores.local import LocalBackend
-from stepwell.errors import DatastoreError, UserErrorException
+from stepwell.errors import DatasetChangedError, DatastoreError, UserErrorException
 from stepwell.workspace import Workspace
 
 
@@ -115,25 +121,101 @@ def test_uploads_that_cannot_be(ws: Workspace, tmp_path: Path) -> None:
     assert store.backend.list() == []
 
 
-def test_checksums_are_remembered_but_not_trusted_while_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def big(tmp_path: Path) -> Path:
     path = tmp_path / "big"
     path.write_bytes(b"1" * (2 << 20))
+    return path
+
+
+def age(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make *path* old enough to be believed: its time of status change cannot be set, so the rule is made shorter."""
+    monkeypatch.setattr(checksums, "RACY_SECONDS", 0.05)
+    time.sleep(0.1)
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Change *path* in place, with its size and time of change as before."""
+    info = path.stat()
+    with open(path, "r+b") as file:
+        file.write(content)
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def test_checksums_are_remembered_but_not_trusted_while_young(
+    big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sums = Checksums(tmp_path / "db")
-    young = sums.of(path)
-    assert not (tmp_path / "db").exists(), "a stamp younger than 2 s proves nothing"
+    young = sums.of(big)
     old = time.time() - 100
-    os.utime(path, (old, old))
-    assert sums.of(path) == young
-    real = open
-    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("read again"))
-    assert Checksums(tmp_path / "db").of(path) == young
-    monkeypatch.undo()
-    with real(path, "r+b") as file:
+    os.utime(big, (old, old))
+    assert sums.of(big) == young
+    assert not (tmp_path / "db").exists(), "a stamp younger than 2 s proves nothing, and one of the two is"
+    age(big, monkeypatch)
+    assert sums.of(big) == young
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda *_: pytest.fail("read again"))
+        assert Checksums(tmp_path / "db").of(big) == young
+    with open(big, "r+b") as file:
         file.write(b"2")
-    os.utime(path, (old + 1, old + 1))
-    assert sums.of(path) != young
+    os.utime(big, (old + 1, old + 1))
+    assert sums.of(big) != young
     (tmp_path / "db").write_bytes(b"damaged")
-    assert sums.of(path).startswith("sha256:")
+    assert sums.of(big).startswith("sha256:")
+
+
+def test_a_file_whose_time_of_change_was_put_back_is_read_again(
+    big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(big, monkeypatch)
+    sums = Checksums(tmp_path / "db")
+    first = sums.of(big)
+    assert (tmp_path / "db").exists()
+    overwrite(big, b"2")
+    assert sums.of(big) == "sha256:" + hashlib.sha256(big.read_bytes()).hexdigest() != first
+
+
+def test_what_an_earlier_version_remembered_is_not_believed(
+    big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = big.stat()
+    with closing(sqlite3.connect(tmp_path / "db")) as db, db:
+        db.execute("CREATE TABLE checksum (path TEXT PRIMARY KEY, size INT, mtime INT, inode INT, digest TEXT)")
+        db.execute(
+            "INSERT INTO checksum VALUES (?,?,?,?,'sha256:old')",
+            (str(big), info.st_size, info.st_mtime_ns, info.st_ino),
+        )
+    age(big, monkeypatch)
+    sums = Checksums(tmp_path / "db")
+    first = sums.of(big)
+    assert first == "sha256:" + hashlib.sha256(big.read_bytes()).hexdigest()
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("read again"))
+    assert sums.of(big) == first, "remembered beside it"
+
+
+def test_a_file_that_is_touched_while_it_is_read(big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile: list[Callable[[], object]] = []
+    real = hashlib.file_digest
+
+    def slow(*args: Any) -> Any:
+        found = real(*args)
+        time.sleep(0.02)  # longer than the clock of the file system takes for a step
+        if meanwhile:
+            meanwhile.pop(0)()
+        return found
+
+    monkeypatch.setattr(hashlib, "file_digest", slow)
+    sums = Checksums(tmp_path / "db")
+    meanwhile[:] = [lambda: os.link(big, tmp_path / "link")]
+    assert sums.of(big) == "sha256:" + hashlib.sha256(big.read_bytes()).hexdigest(), "a new link is no new content"
+    meanwhile[:] = [lambda: overwrite(big, b"2")]
+    assert sums.of(big) == "sha256:" + hashlib.sha256(b"2" + b"1" * ((2 << 20) - 1)).hexdigest()
+    meanwhile[:] = [lambda: overwrite(big, b"3"), lambda: overwrite(big, b"4")]
+    with pytest.raises(DatasetChangedError, match="was being written while it was read"):
+        sums.of(big)
+    meanwhile[:] = [lambda: big.write_bytes(b"longer" * (1 << 20))]
+    with pytest.raises(DatasetChangedError, match="Run again when its writer is done"):
+        sums.of(big)
 
 
 @pytest.mark.integration
