@@ -30,12 +30,12 @@ FIGURES = [
 
 def rounds(bench: Bench) -> Iterator[Sample]:
     """Yield the seconds of one parse."""
-    from support.surroundings import DAGS
+    from support.surroundings import PARSED
 
     files = {
-        "stepwell": DAGS / "many_steps.py",
-        "plain": DAGS / "many_plain_steps.py",
-        "airflow": DAGS / "many_tasks.py",
+        "stepwell": PARSED / "many_steps.py",
+        "plain": PARSED / "many_plain_steps.py",
+        "airflow": PARSED / "many_tasks.py",
     }
     for file in files.values():
         _parse(file)

@@ -15,6 +15,8 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / ".cache" / "bench"
 DAGS = PROJECT / "benchmarks" / "dags"
+#: Not in the folder of DAGs: ``dag.test()`` reads all that is there, each time.
+PARSED = PROJECT / "benchmarks" / "parsed"
 _OURS = ("AIRFLOW", "STEPWELL", "PYTHON", "METAFLOW", "ZENML", "SPARK", "AZUREML", "VIRTUAL_ENV")
 
 

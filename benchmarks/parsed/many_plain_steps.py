@@ -7,7 +7,7 @@ from airflow.sdk.bases.operator import chain
 
 from stepwell.operators import PythonScriptStepOperator
 
-SOURCE = Path(__file__).parent / "source"
+SOURCE = Path(__file__).parents[1] / "dags" / "source"
 
 
 @dag(schedule=None, catchup=False)

@@ -7,7 +7,7 @@ from airflow.sdk import dag
 from stepwell import OutputFileDatasetConfig
 from stepwell.operators import PythonScriptStepOperator
 
-SOURCE = Path(__file__).parent / "source"
+SOURCE = Path(__file__).parents[1] / "dags" / "source"
 
 
 @dag(schedule=None, catchup=False)
