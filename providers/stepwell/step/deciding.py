@@ -128,10 +128,11 @@ class Deciding(Tenure):
             if self.spec.allow_reuse and not self.spec.regenerate:
                 self._claim(wait=False)
         validates = self.record.facts.get("validates")
-        if validates:
+        if validates is not None:
             found: Earlier | str = "its record is damaged"
-            if self._index is not None:
-                found = self._index.made_by(validates["run"], validates["gates"])
+            sound = isinstance(validates, dict) and {"run", "gates", "outputs"} <= {*validates}
+            if self._index is not None and sound:
+                found = self._index.made_by(str(validates["run"]), dict(validates["gates"]))
             if not isinstance(found, Earlier):
                 raise ActivityFailedException(f"What was being validated cannot be handed on any more: {found}")
             self._judge_only(replace(found, stale=tuple(validates["outputs"])))

@@ -203,9 +203,14 @@ def _target(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
 
 def _conf(what: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
     """Tell of Spark's settings; of those that may be secret, only that they changed."""
+    secret = {k for x in (now, then) for k, v in x.items() if SENSITIVE.search(k) or _is_digest(v)}
     for tell, hidden in ((_named, False), (_hidden, True)):
-        a, b = ({k: v for k, v in x.items() if bool(SENSITIVE.search(k)) == hidden} for x in (now, then))
+        a, b = ({k: v for k, v in x.items() if (k in secret) == hidden} for x in (now, then))
         yield from tell(what, a, b)
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef")
 
 
 def _limited(found: list[str], more: str) -> list[str]:

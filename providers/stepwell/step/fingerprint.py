@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from stepwell.errors import UserErrorException
 from stepwell.quality import gates
@@ -33,7 +33,8 @@ REGENERATE = "regenerate_outputs"
 #: Parts in which an author's templates may have put a secret.
 MASKED = ("arguments", "command", "parameters", "spark", "target")
 #: Settings of Spark whose values are kept by their digest only.
-SENSITIVE = re.compile(r"secret|passw|token|credential|key", re.IGNORECASE)
+SENSITIVE = re.compile(r"secret|passw|pwd|token|credential|key|\bsas\b", re.IGNORECASE)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 #: What is not a parameter of the step itself.
 _NOT_A_PARAMETER = frozenset({REGENERATE})
 #: Spark gives its files another random name each time.
@@ -70,6 +71,8 @@ class Fingerprint:
         :raises KeyError: it is something else.
         """
         needed = {name: document[name] for name in ("digest", "parts")}
+        if not _DIGEST.fullmatch(str(needed["digest"])) or not isinstance(needed["parts"], dict):
+            raise KeyError("digest")
         return cls(**needed, **{f.name: document[f.name] for f in fields(cls) if f.name in {*document} - {*needed}})
 
 
@@ -185,17 +188,26 @@ def _spark(spark: Mapping[str, Any] | None, snapshot: Snapshot | None) -> dict[s
 def _file(parameter: str, path: str, snapshot: Snapshot | None) -> list[str]:
     """Return the name that a file of a Spark step gets, and its content; of one elsewhere its address must do."""
     parts = urlsplit(path.partition("#")[0])
-    place = parts.path if parts.scheme == "file" else path.partition("#")[0]
-    found = sorted(glob.glob(place)) if parts.scheme in ("", "file") and os.path.isabs(place) else []
-    if not found or not all(os.path.isfile(one) for one in found):
+    place = unquote(parts.path) if parts.scheme == "file" else path.partition("#")[0]
+    if parts.scheme not in ("", "file") or not os.path.isabs(place):
         return [path]
+    places = [place] if os.path.lexists(place) else sorted(glob.glob(place))
     try:
-        return [posixpath.basename(path), *(_sha256(one) for one in found)]
+        found = [(one, file) for one in places for file in _files_below(one)]
+        contents = [f"{os.path.relpath(file, os.path.dirname(one))}:{_sha256(file)}" for one, file in found]
     except OSError as error:
         raise UserErrorException(
             f"The file {place!r} in {parameter} cannot be read: {error.strerror}",
             hint="Put it into the source directory, or correct the path",
         ) from error
+    return [posixpath.basename(path), *contents] if contents else [path]
+
+
+def _files_below(place: str) -> list[str]:
+    """Return *place* if it is a file, else the files in it."""
+    if os.path.isfile(place):
+        return [place]
+    return sorted(os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names)
 
 
 def _sha256(path: str) -> str:
@@ -204,7 +216,8 @@ def _sha256(path: str) -> str:
 
 
 def _without_secrets(conf: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _digest(value) if SENSITIVE.search(name) else value for name, value in conf.items()}
+    """Return settings, those that may hold a secret (the options of a JVM, say) by their digest."""
+    return {n: _digest(value) if SENSITIVE.search(f"{n} {value}") else value for n, value in conf.items()}
 
 
 def _digest(value: Any) -> str:

@@ -270,7 +270,7 @@ def kept(ws: Workspace, run_id: str) -> Fingerprint | None:
     """Return what :func:`keep` kept, if it did."""
     try:
         return Fingerprint.from_dict(ws.store.read_json(f"runs/{run_id}/fingerprint.json"))
-    except (FileNotFoundError, KeyError, WorkspaceError):
+    except (OSError, KeyError, TypeError, WorkspaceError):
         return None
 
 

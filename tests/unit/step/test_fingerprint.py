@@ -134,6 +134,28 @@ def test_what_is_no_file_here_counts_by_its_address(tmp_path: Path, jar: str) ->
     assert made_of(jars=[address]).parts["spark"]["jars"] == [[address]]
 
 
+def test_what_a_pattern_or_a_folder_holds_counts_by_content_and_name(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "a.txt").write_text("1")
+    (tmp_path / "q[1].jar").write_text("1")
+    (tmp_path / "x y.jar").write_text("1")
+    addresses = [f"{tmp_path}/*", f"{tmp_path}/below", f"{tmp_path}/q[1].jar", f"file://{tmp_path}/x%20y.jar"]
+    before = made_of(jars=addresses).parts["spark"]["jars"]
+    for path in (tmp_path / "below" / "a.txt", tmp_path / "q[1].jar", tmp_path / "x y.jar"):
+        path.write_text("2")
+    after = made_of(jars=addresses).parts["spark"]["jars"]
+    assert all(a != b for a, b in zip(before, after, strict=True))
+    (tmp_path / "below" / "a.txt").rename(tmp_path / "below" / "b.txt")
+    assert made_of(jars=addresses).parts["spark"]["jars"][1] != after[1]
+
+
+def test_a_secret_in_the_options_of_a_jvm_is_not_kept() -> None:
+    option = "spark.driver.extraJavaOptions"
+    one, other = (made_of(conf={option: f"-Djavax.net.ssl.keyStorePassword=hunter{n}"}) for n in (2, 3))
+    assert "hunter" not in json.dumps([one.to_dict(), other.to_dict()])
+    assert changes(one, other) == [f"the setting {option} changed"]
+
+
 def test_the_order_of_jars_is_told(tmp_path: Path) -> None:
     jars = [f"{tmp_path}/{name}.jar" for name in "ab"]
     for jar in jars:
