@@ -20,7 +20,7 @@ from stepwell.errors import StepwellError, UserErrorException
 from stepwell.links import RunLink, ValidationReportLink
 from stepwell.operators import ports
 from stepwell.operators.runconfig import check_runconfig, longest
-from stepwell.step.spec import JobKey, StepResult, StepSpec
+from stepwell.step.spec import REGENERATE, JobKey, StepResult, StepSpec
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -271,7 +271,7 @@ def _instance() -> str:
 
 def _regenerate(context: Context) -> bool:
     """Whether the DAG run was started with ``regenerate_outputs=True`` (v1's name)."""
-    asked = (context.get("params") or {}).get("regenerate_outputs")
+    asked = (context.get("params") or {}).get(REGENERATE)
     return asked is True or str(asked).strip().lower() in ("true", "1", "yes")
 
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from stepwell.errors import UserErrorException
 from stepwell.quality import gates
+from stepwell.step.spec import REGENERATE
 
 if TYPE_CHECKING:
     from stepwell.data.version import DatasetVersion
@@ -28,15 +29,11 @@ if TYPE_CHECKING:
 
 #: Part of every fingerprint: raised when Stepwell would make something else of the same step.
 FORMAT = 1
-#: The DAG param that has every step run, whatever was run before (v1's ``regenerate_outputs``).
-REGENERATE = "regenerate_outputs"
 #: Parts in which an author's templates may have put a secret.
 MASKED = ("arguments", "command", "parameters", "spark", "target")
 #: Settings of Spark whose values are kept by their digest only.
 SENSITIVE = re.compile(r"secret|passw|pwd|token|credential|key|\bsas\b", re.IGNORECASE)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-#: What is not a parameter of the step itself.
-_NOT_A_PARAMETER = frozenset({REGENERATE})
 #: Spark gives its files another random name each time.
 _SPARK_FILE = re.compile(r"(part-[0-9]+-)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -107,7 +104,7 @@ def fingerprint(
             "script": spec.script,
             "arguments": list(spec.arguments),
             "command": list(spec.command),
-            "parameters": {str(k): v for k, v in spec.params.items() if k not in _NOT_A_PARAMETER},
+            "parameters": {str(k): v for k, v in spec.params.items() if k != REGENERATE},
             "variables": {name: _digest(value) for name, value in variables.items()},
             "secrets": dict(spec.secrets),
             "environment": environment_key,

@@ -23,7 +23,7 @@ from stepwell.errors import DatasetChangedError, StepwellError, WorkspaceError
 from stepwell.runtime.names import check_name
 from stepwell.step import explain
 from stepwell.step.fingerprint import Fingerprint, proof_of
-from stepwell.step.spec import JobKey
+from stepwell.step.spec import REGENERATE, JobKey
 from stepwell.workspace.store import encode
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Index:
     def decide(self) -> Decision:
         """Decide by the index."""
         if self.spec.regenerate:
-            return Decision("regenerate_outputs=True")
+            return Decision(f"{REGENERATE}=True")
         if not self.spec.allow_reuse:
             return Decision("allow_reuse=False")
         return self.decided(self.look_up())

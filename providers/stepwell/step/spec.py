@@ -10,6 +10,8 @@ from typing import Any
 
 from stepwell.errors import UserErrorException
 
+#: The DAG param that has every step run, whatever was run before (v1's name). No parameter of the step itself.
+REGENERATE = "regenerate_outputs"
 _UNFIT = re.compile(r"[^A-Za-z0-9_.\-]+")
 
 

@@ -12,15 +12,6 @@ from stepwell.errors import SnapshotError
 from stepwell.step.snapshot import Limits, check_script, extract, take
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    root = tmp_path / "src"
-    (root / "pkg").mkdir(parents=True)
-    (root / "train.py").write_text("print(1)\n")
-    (root / "pkg" / "helper.py").write_text("x = 1\n")
-    return root
-
-
 def names(root: Path, **kwargs: object) -> list[str]:
     return [f.path for f in take(root, **kwargs).files]  # type: ignore[arg-type]
 

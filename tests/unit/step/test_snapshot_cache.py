@@ -21,15 +21,6 @@ SECOND = 1_000_000_000
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    root = tmp_path / "src"
-    (root / "pkg").mkdir(parents=True)
-    (root / "train.py").write_text("print(1)\n")
-    (root / "pkg" / "helper.py").write_text("x = 1\n")
-    return root
-
-
-@pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were read for their digest."""
     paths: list[str] = []

@@ -24,15 +24,6 @@ Trigger = Callable[[Callable[..., None]], None]
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    root = tmp_path / "src"
-    (root / "pkg").mkdir(parents=True)
-    (root / "train.py").write_text("print(1)\n")
-    (root / "pkg" / "helper.py").write_text("x = 1\n")
-    return root
-
-
-@pytest.fixture
 def after_listing(monkeypatch: pytest.MonkeyPatch) -> Trigger:
     """Have something done each time a folder has been listed."""
 
