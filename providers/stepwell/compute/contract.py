@@ -296,6 +296,13 @@ class Target(ABC):
         """Return the log from byte *offset* on, as it comes, until the job has ended."""
 
     @abstractmethod
+    async def events(self, handle: Handle, seen: set[str]) -> list[dict[str, Any]]:
+        """Return the events that the job has written since the last call, in the order of their times.
+
+        :param seen: what was returned already; empty at first, and added to.
+        """
+
+    @abstractmethod
     async def renew(self, handle: Handle) -> None:
         """Renew the job's lease: somebody is still interested."""
 

@@ -213,6 +213,22 @@ class JobDirectoryTarget(Target):
                     await asyncio.sleep(pause)
                     pause = min(pause * 1.3, POLL_LONGEST)
 
+    async def events(self, handle: Handle, seen: set[str]) -> list[dict[str, Any]]:
+        """Read the segments that are new: one that has its name never changes."""
+        at = self._at(handle)
+        events: list[dict[str, Any]] = []
+        for name in await self.files.names(at.events):
+            if name in seen or not name.endswith(".jsonl"):
+                continue
+            try:
+                data = await self.files.read(posixpath.join(at.events, name))
+            except FileNotFoundError:
+                break  # the job has been forgotten meanwhile
+            events.extend(protocol.parse_event(line, name) for line in data.splitlines())
+            seen.add(name)
+            await asyncio.sleep(0)  # there may be many, and a cancel may need the loop
+        return sorted(events, key=lambda event: event["t"])
+
     async def renew(self, handle: Handle) -> None:
         """Touch the lease."""
         await self.files.touch(self._at(handle).lease)

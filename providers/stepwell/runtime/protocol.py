@@ -36,6 +36,7 @@ class JobDirectory:
         self.secrets = self.below("secrets.json")
         self.code = self.below("code")
         self.inputs = self.below("inputs")
+        self.resume = self.below("resume")
         self.outputs = self.below("outputs")
         self.gates = self.below("gates")
         self.logs = self.below("logs")
@@ -201,11 +202,23 @@ class EventWriter:
                 continue
 
 
-def read_events(directory: str) -> list[dict[str, Any]]:
-    """Return all events written so far, in the order of their times.
+def parse_event(line: bytes, segment: str) -> dict[str, Any]:
+    """Return the event on one line of a segment, with its time under ``t``.
 
     A line that is not a JSON object (a step may write what it likes) becomes ``{"kind": "unreadable", "segment": …}``.
     """
+    try:
+        event = json.loads(line.decode("utf-8"))
+        if not isinstance(event, dict):
+            raise ValueError
+        event["t"] = float(event.get("t", 0))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        event = {"kind": "unreadable", "segment": segment, "t": 0.0}
+    return event
+
+
+def read_events(directory: str) -> list[dict[str, Any]]:
+    """Return all events written so far, in the order of their times, each as :func:`parse_event` reads it."""
     events: list[dict[str, Any]] = []
     try:
         segments = sorted(name for name in os.listdir(directory) if name.endswith(".jsonl"))
@@ -213,15 +226,7 @@ def read_events(directory: str) -> list[dict[str, Any]]:
         return events
     for segment in segments:
         with open(os.path.join(directory, segment), "rb") as file:
-            for line in file:
-                try:
-                    event = json.loads(line.decode("utf-8"))
-                    if not isinstance(event, dict):
-                        raise ValueError
-                    event["t"] = float(event.get("t", 0))
-                except (ValueError, TypeError, OverflowError, RecursionError):
-                    event = {"kind": "unreadable", "segment": segment, "t": 0.0}
-                events.append(event)
+            events.extend(parse_event(line, segment) for line in file)
     events.sort(key=lambda event: event["t"])
     return events
 

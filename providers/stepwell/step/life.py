@@ -24,10 +24,10 @@ from stepwell.errors import (
     UserErrorException,
 )
 from stepwell.quality import gates
-from stepwell.step import job, publish
+from stepwell.step import job, publish, state
 from stepwell.step.deciding import Deciding
 from stepwell.step.fingerprint import proof_of
-from stepwell.step.record import brief_metrics
+from stepwell.step.logged import brief_metrics
 from stepwell.step.relay import Relay
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 from stepwell.step.snapshot import Snapshot, check_script, take
@@ -237,10 +237,13 @@ class Life(Deciding):
         self._go_on()
 
     def _watch(self) -> None:
-        """Relay the log until the job has ended."""
+        """Relay the log until the job has ended, and note its child runs."""
         handle = self._handle()
         relay = Relay(self.log.info, self._place("logs/step.log"))
-        with portal.during(self._keep(handle)):
+        children = self.record.children.follow(
+            self.target, handle, self.log, lambda: state.is_owned(self.ws, self.state)
+        )
+        with portal.during(self._keep(handle)), portal.during(children):
             for chunk in portal.iterate(self.target.logs(handle)):
                 relay.feed(chunk)
         relay.close()

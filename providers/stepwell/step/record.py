@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepwell.compute import portal
+from stepwell.step.children import ChildRecord
+from stepwell.step.logged import metrics_of, shortened, tags_of
 from stepwell.workspace.store import encode
 
 if TYPE_CHECKING:
@@ -21,87 +23,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _log = logging.getLogger(__name__)
-
-
-#: How many values of a series ``run.json`` holds, the last ones; ``metrics.json`` beside it holds them all.
-KEPT_VALUES = 1000
-#: A series longer than this is on XCom by its last value and its length.
-BRIEF_VALUES = 100
-
-
-def _metrics(events: list[dict[str, Any]], scope: str) -> dict[str, Any]:
-    """Return the step's own metrics, or those for its DAG run, in v1's shapes; NaN as text, which JSON can hold.
-
-    An event that is not one of a metric, whatever the script wrote, costs its metric and nothing else.
-    """
-    from stepwell.payload import metrics as tracked
-
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for event in tracked.of_run(events, scope=scope):
-        if event.get("kind") == "metric" and isinstance(event.get("name"), str):
-            groups.setdefault(event["name"], []).append(dict(event))
-    found: dict[str, Any] = {}
-    for name, group in groups.items():
-        try:
-            found |= {_clean(name): _clean(tracked.finite(v)) for v in tracked.metrics(group).values()}
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            _log.warning("The metric %r cannot be read and is left out: %s", name, type(error).__name__)
-    return found
-
-
-def _tags(events: list[dict[str, Any]]) -> dict[str, Any]:
-    from stepwell.payload import metrics as tracked
-
-    sound = [e for e in tracked.of_run(events) if e.get("kind") == "tag" and isinstance(e.get("key"), str)]
-    return {_clean(key): _clean(tracked.finite(value)) for key, value in tracked.tags(sound).items()}
-
-
-def _clean(value: Any) -> Any:
-    """Return *value* without what UTF-8 cannot hold (halves of surrogate pairs)."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, dict):
-        return {_clean(k): _clean(v) for k, v in value.items()}
-    return [_clean(v) for v in value] if isinstance(value, list) else value
-
-
-def _series(value: Any) -> int | None:
-    """Return how many values a series has, or rows a table; None for a single value."""
-    if isinstance(value, list):
-        return len(value)
-    if isinstance(value, dict):
-        return max((len(v) for v in value.values() if isinstance(v, list)), default=None)
-    return None
-
-
-def _last(value: Any, count: int) -> Any:
-    if isinstance(value, dict):
-        return {k: v[-count:] if isinstance(v, list) else v for k, v in value.items()}
-    return value[-count:]
-
-
-def _shortened(metrics: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return *metrics* with the last values only of long series, and how many values each of these has in truth."""
-    counts = {name: n for name, v in metrics.items() if (n := _series(v)) is not None and n > KEPT_VALUES}
-    return {n: _last(v, KEPT_VALUES) if n in counts else v for n, v in metrics.items()}, counts
-
-
-def brief_metrics(metrics: Mapping[str, Any], counts: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Return *metrics* for XCom: of a long series ``{"last": its last value or row, "count": how many there are}``.
-
-    :param counts: the true lengths of the series that the record has shortened: its ``metric_counts``.
-    """
-    brief = {}
-    for name, value in metrics.items():
-        count = (counts or {}).get(name) or _series(value)
-        if count is None or count <= BRIEF_VALUES:
-            brief[name] = value
-        elif isinstance(value, dict):
-            last = {k: (v[-1] if v else None) if isinstance(v, list) else v for k, v in value.items()}
-            brief[name] = {"last": last, "count": count}
-        else:
-            brief[name] = {"last": value[-1], "count": count}
-    return brief
 
 
 def _open_up(folder: Path) -> None:
@@ -124,6 +45,7 @@ class RunRecord:
         self.ws = ws
         self.run_id = run_id
         self.facts: dict[str, Any] = {}
+        self.children = ChildRecord(ws, self.folder)
         self._fetched: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -194,9 +116,9 @@ class RunRecord:
                     self.ws.store.put_tree(folder / part, f"{self.folder}/{part}")
         else:
             _open_up(here)
-        whole = {"metrics": _metrics(outcome.events, "run"), "parent_metrics": _metrics(outcome.events, "parent")}
-        metrics, counts = _shortened(whole["metrics"])
-        parent_metrics, parent_counts = _shortened(whole["parent_metrics"])
+        whole = {"metrics": metrics_of(outcome.events, "run"), "parent_metrics": metrics_of(outcome.events, "parent")}
+        metrics, counts = shortened(whole["metrics"])
+        parent_metrics, parent_counts = shortened(whole["parent_metrics"])
         if counts or parent_counts:
             self.ws.store.replace(f"{self.folder}/metrics.json", encode({"format": FORMAT, **whole}))
         self.note(
@@ -204,9 +126,13 @@ class RunRecord:
             metric_counts=counts,
             parent_metrics=parent_metrics,
             parent_metric_counts=parent_counts,
-            tags=_tags(outcome.events),
+            tags=tags_of(outcome.events),
             final=outcome.final,
         )
+        try:
+            self.children.finish(outcome.events)
+        except Exception as error:  # what the step has made does not hang on it
+            _log.warning("The child runs of run %s could not be kept: %s", self.run_id, error)
         return outcome
 
     def close(self, status: str, error: str | None = None) -> None:

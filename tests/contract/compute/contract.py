@@ -218,6 +218,39 @@ class TargetContract(Case):
         offset = seen.index(b"second")
         assert b"".join(portal.iterate(target.logs(handle, offset))) == seen[offset:]
 
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def test_events_are_there_while_it_runs_each_of_them_once(self, run: Runner, target: Target) -> None:
+        handle = run(
+            "import json, os, time\n"
+            "def say(writer, *events):\n"
+            "    path = f'../events/{writer}-000000.jsonl'\n"
+            "    with open(path + '.tmp', 'w') as file:\n"
+            "        file.writelines(e if isinstance(e, str) else json.dumps(e) + chr(10) for e in events)\n"
+            "    os.rename(path + '.tmp', path)\n"
+            "first, second = {'kind': 'child', 'id': 'a', 't': 1}, {'kind': 'child', 'id': 'b', 't': 2}\n"
+            "say('one', second, 'no JSON' + chr(10), first)\n"
+            "while not os.path.exists('go'): time.sleep(0.02)\n"
+            "say('another', {'kind': 'child', 'id': 'c', 't': 3})"
+        )
+        seen: set[str] = set()
+        found: list[dict[str, Any]] = []
+
+        def children() -> list[str]:
+            found.extend(portal.call(target.events(handle, seen)))
+            return [event["id"] for event in found if event["kind"] == "child"]
+
+        assert eventually(children) == ["a", "b"]
+        assert run.status(handle).state == "running"
+        assert [event["segment"] for event in found if event["kind"] == "unreadable"] == ["one-000000.jsonl"]
+        Path(handle.directory, "code", "go").touch()
+        outcome = run.wait(handle)
+        assert children() == ["a", "b", "c"]
+        assert portal.call(target.events(handle, seen)) == []
+        assert portal.call(target.events(handle, set())) == outcome.events
+        portal.call(target.forget(handle))
+        assert portal.call(target.events(handle, set())) == []
+
     # -- secrets -----------------------------------------------------------------------------------------------------
 
     def test_secrets_reach_the_step_and_nothing_else(self, run: Runner) -> None:

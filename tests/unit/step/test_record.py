@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from stepwell.compute.contract import Handle, Outcome
-from stepwell.step.record import RunRecord, brief_metrics
+from stepwell.step.logged import brief_metrics
+from stepwell.step.record import RunRecord
 from stepwell.step.spec import JobKey, StepSpec
 from stepwell.workspace import Workspace
 
