@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "AmlCompute": "stepwell.compute.targets",
+    "AutoMLConfig": "stepwell.runtime.automl_config",
     "ComputeTarget": "stepwell.compute.targets",
     "CondaDependencies": "stepwell.environment",
     "DataPath": "stepwell.data.reference",
@@ -23,7 +24,9 @@ _WHERE = {
     "DatasetConsumptionConfig": "stepwell.data.consumption",
     "Datastore": "stepwell.data.datastore",
     "Environment": "stepwell.environment",
+    "FeaturizationConfig": "stepwell.runtime.automl_config",
     "FileDataset": "stepwell.data.dataset",
+    "ForecastingParameters": "stepwell.runtime.automl_config",
     "HDFSOutputDatasetConfig": "stepwell.data.output",
     "LinkedService": "stepwell.compute.targets",
     "OutputFileDatasetConfig": "stepwell.data.output",
@@ -61,6 +64,9 @@ if TYPE_CHECKING:
     from stepwell.environment import CondaDependencies as CondaDependencies
     from stepwell.environment import Environment as Environment
     from stepwell.environment import RunConfiguration as RunConfiguration
+    from stepwell.runtime.automl_config import AutoMLConfig as AutoMLConfig
+    from stepwell.runtime.automl_config import FeaturizationConfig as FeaturizationConfig
+    from stepwell.runtime.automl_config import ForecastingParameters as ForecastingParameters
     from stepwell.workspace import Workspace as Workspace
 
 
