@@ -53,3 +53,16 @@ class ValidationReportLink(BaseOperatorLink):
         if len(gates) == 1:
             return f"{_page(summary)}/reports/{gates[0]}"
         return f"{_page(summary)}#gates" if gates else ""
+
+
+class AutoMLReportLink(BaseOperatorLink):
+    """The report of an AutoML search; of a step that was reused, that of the run that has searched."""
+
+    name = "AutoML report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the page's path, or nothing if the run has not begun."""
+        summary = _summary(operator)
+        if not summary:
+            return ""
+        return f"{_page({**summary, 'run_id': summary.get('reused_from') or summary['run_id']})}/automl"

@@ -21,7 +21,11 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": "Stepwell", "python-modules": ["stepwell.hooks"]}],
         "filesystems": ["stepwell.fs"],
         "asset-uris": [{"schemes": ["stepwell"], "handler": None}],
-        "extra-links": ["stepwell.links.RunLink", "stepwell.links.ValidationReportLink"],
+        "extra-links": [
+            "stepwell.links.RunLink",
+            "stepwell.links.ValidationReportLink",
+            "stepwell.links.AutoMLReportLink",
+        ],
         "cli": ["stepwell.cli.get_commands"],
         "plugins": [{"name": "stepwell", "plugin-class": "stepwell.ui.plugin.StepwellPlugin"}],
         "connection-types": [_WORKSPACE, _DATASTORE, _COMPUTE],

@@ -27,6 +27,8 @@ class Entry:
     :param arguments: of the script.
     :param command: program and arguments (command).
     :param spark: sizes, ``conf``, ``py_files``, ``jars``, ``files``, ``app_name`` (spark).
+    :param module: a module of the payload that runs in place of a script (python, spark); its first argument is the job
+        directory.
     """
 
     kind: EntryKind
@@ -34,6 +36,7 @@ class Entry:
     arguments: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     spark: Mapping[str, Any] | None = None
+    module: str | None = None
 
 
 class Source(Protocol):

@@ -103,7 +103,7 @@ class JobDirectoryTarget(Target):
             if await self._claimed(at):
                 return False
             # The manifest goes before what it tells of: cut off in between, the next try clears away the rest.
-            for path in (at.below(_MANIFEST), at.code, at.inputs, at.outputs):
+            for path in (at.below(_MANIFEST), at.code, at.inputs, at.resume, at.outputs):
                 await self._clear(path)
             await self.files.write(at.below(_MANIFEST), manifest, 0o600)
         await self._clear(at.below(_DRAFTS))

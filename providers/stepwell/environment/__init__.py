@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stepwell.environment.builder import ensure as ensure
     from stepwell.environment.conda import CondaDependencies as CondaDependencies
     from stepwell.environment.environment import Environment as Environment
+    from stepwell.environment.pool import automl_packages as automl_packages
     from stepwell.environment.pool import gates_specification as gates_specification
     from stepwell.environment.pool import spark_packages as spark_packages
     from stepwell.environment.runconfig import RunConfiguration as RunConfiguration
@@ -23,6 +24,7 @@ _HOME = {
     "ensure": "builder",
     "CondaDependencies": "conda",
     "Environment": "environment",
+    "automl_packages": "pool",
     "gates_specification": "pool",
     "spark_packages": "pool",
     "RunConfiguration": "runconfig",

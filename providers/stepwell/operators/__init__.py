@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "AttachComputeTargetOperator": "stepwell.operators.attach",
+    "AutoMLStepOperator": "stepwell.operators.automl_step",
     "CommandStepOperator": "stepwell.operators.command_step",
     "PrepareEnvironmentOperator": "stepwell.operators.environment",
     "PruneOperator": "stepwell.operators.prune",
@@ -20,6 +21,7 @@ __all__ = sorted(_WHERE)
 
 if TYPE_CHECKING:
     from stepwell.operators.attach import AttachComputeTargetOperator as AttachComputeTargetOperator
+    from stepwell.operators.automl_step import AutoMLStepOperator as AutoMLStepOperator
     from stepwell.operators.base import StepOperator as StepOperator
     from stepwell.operators.command_step import CommandStepOperator as CommandStepOperator
     from stepwell.operators.environment import PrepareEnvironmentOperator as PrepareEnvironmentOperator

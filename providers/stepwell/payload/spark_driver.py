@@ -1,9 +1,8 @@
 """Runs a step's script and then its gates in one Spark application: ``spark-submit … spark_driver.py <job dir>``.
 
-The script runs as ``__main__`` with the arguments and the first entry of ``sys.path`` that it would have had by
-itself, and
-its exit code is the application's. The gates use the session that it leaves behind: a second application would cost a
-good part of a minute.
+The script, or the module of the payload that stands in its place, runs as ``__main__`` with the arguments and the first
+entry of ``sys.path`` that it would have had by itself, and its exit code is the application's. The gates use the
+session that it leaves behind: a second application would cost a good part of a minute.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ _ROOT = os.path.dirname(os.path.dirname(_HERE))
 if _ROOT not in sys.path:
     sys.path.append(_ROOT)
 
+import importlib.util  # noqa: E402
 import traceback  # noqa: E402
 import types  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import Any, Callable  # noqa: E402
 
 from stepwell.payload.context import JOB_DIR, JobContext  # noqa: E402
 
@@ -32,16 +32,34 @@ def run_script(script: str, arguments: list[str]) -> int:
     :param script: absolute path of the script.
     :param arguments: what follows it in ``sys.argv``.
     """
+
+    def code() -> Any:
+        with open(script, "rb") as file:
+            return compile(file.read(), script, "exec")
+
+    return _run(code, os.path.dirname(script), [script, *arguments], __file__=script)
+
+
+def run_module(name: str, arguments: list[str]) -> int:
+    """Run the module *name* as ``python -m`` would, in this process, and return its exit code."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        print(f"There is no module {name!r} on this compute target", file=sys.stderr)
+        return 1
+    loader: Any = spec.loader
+    facts = {"__file__": spec.origin, "__spec__": spec, "__package__": spec.parent, "__loader__": loader}
+    return _run(lambda: loader.get_code(name), os.getcwd(), [spec.origin, *arguments], **facts)
+
+
+def _run(code: Callable[[], Any], folder: str, argv: list[str], **facts: Any) -> int:
     module = types.ModuleType("__main__")
-    module.__dict__.update(__file__=script, __builtins__=__builtins__, __cached__=None)
-    sys.argv = [script, *arguments]
-    sys.path.insert(0, os.path.dirname(script))
+    module.__dict__.update(__builtins__=__builtins__, __cached__=None, **facts)
+    sys.argv = argv
+    sys.path.insert(0, folder)
     # Stays in place: what the script pickles by name, or starts as a process, looks for it here.
     sys.modules["__main__"] = module
     try:
-        with open(script, "rb") as file:
-            code = compile(file.read(), script, "exec")
-        exec(code, module.__dict__)  # noqa: S102 - the author's own script is what this process is for
+        exec(code(), module.__dict__)  # noqa: S102 - the author's own script is what this process is for
     except SystemExit as stop:
         return exit_code(stop)
     except BaseException as error:
@@ -99,8 +117,12 @@ def main(arguments: list[str]) -> int:
         return 2
     os.environ[JOB_DIR] = os.path.abspath(arguments[0])
     job = JobContext(arguments[0])
-    main_script = job.document["main"]
-    code = run_script(main_script["script"], [str(a) for a in main_script.get("arguments") or []])
+    entry = job.document["main"]
+    given = [str(a) for a in entry.get("arguments") or []]
+    if entry.get("module"):
+        code = run_module(entry["module"], given)
+    else:
+        code = run_script(entry["script"], given) if entry["script"] else 0  # there may be nothing but gates
     if code == 0 and job.gates:
         from stepwell.payload.gate import run_gates
 

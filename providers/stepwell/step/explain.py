@@ -42,6 +42,7 @@ def changes(
         *(_environment(now, then) if a["environment"] != b["environment"] else []),
         *_limited(list(_outputs(a["outputs"], b["outputs"])), "more outputs"),
         *_hidden("the expectations on", a["validations"], b["validations"]),
+        *_limited(list(_settings(a.get("settings") or {}, b.get("settings") or {})), "more settings of the step"),
         *_limited(list(_spark(a["spark"] or {}, b["spark"] or {})), "more settings"),
         *_limited(list(_target(a["target"], b["target"])), "more settings of the compute target"),
     ]
@@ -115,7 +116,7 @@ def _sequence(what: str, now: Sequence[Any], then: Sequence[Any]) -> Iterator[st
 
 def _masked(now: Fingerprint, then: Fingerprint) -> Iterator[str]:
     for part in MASKED:
-        if now.masked.get(part) != then.masked.get(part) and now.parts[part] == then.parts[part]:
+        if now.masked.get(part) != then.masked.get(part) and now.parts.get(part) == then.parts.get(part):
             yield f"something masked in the {part} changed"
 
 
@@ -180,6 +181,12 @@ def _outputs(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
             yield _was(f"the destination of output {name}", *places)
         elif now[name] != then[name]:
             yield f"output {name} is written or read in another way"
+
+
+def _settings(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
+    for group in sorted({*now, *then}):
+        a, b = (x.get(group) if isinstance(x.get(group), dict) else {group: x.get(group)} for x in (now, then))
+        yield from _named("the setting", a or {}, b or {})
 
 
 def _spark(now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Part of every fingerprint: raised when Stepwell would make something else of the same step.
 FORMAT = 1
 #: Parts in which an author's templates may have put a secret.
-MASKED = ("arguments", "command", "parameters", "spark", "target")
+MASKED = ("arguments", "command", "parameters", "spark", "target", "settings")
 #: Settings of Spark whose values are kept by their digest only.
 SENSITIVE = re.compile(r"secret|passw|pwd|token|credential|key|\bsas\b", re.IGNORECASE)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -113,14 +113,16 @@ def fingerprint(
             "validations": {name: _gate(gate) for name, gate in spec.validations.items()},
             "spark": _spark(spec.spark, snapshot),
             "target": {**target, **({"conf": _without_secrets(target["conf"])} if target.get("conf") else {})},
+            **({"module": spec.module, "settings": spec.settings} if spec.module else {}),
         }
     )
+    masked = [name for name in MASKED if name in parts]
     return Fingerprint(
         _digest(parts),
-        {**parts, **{name: mask(parts[name]) for name in MASKED}},
+        {**parts, **{name: mask(parts[name]) for name in masked}},
         {name: _gate(o["gate"]) for name, o in spec.outputs.items() if o["gate"]},
         {} if snapshot is None else {file.path: file.sha256 for file in snapshot.files},
-        {name: _digest(parts[name]) for name in MASKED},
+        {name: _digest(parts[name]) for name in masked},
         {name: environment[name] for name in ("python", "conda", "pip")},
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stepwell.compute.contract import Entry, EnvironmentRef, Layout, Target
+from stepwell.compute.contract import Entry, EntryKind, EnvironmentRef, Layout, Target
 from stepwell.errors import EnvironmentException, UserErrorException
 from stepwell.quality import gates
 from stepwell.runtime.protocol import FORMAT
@@ -24,7 +24,10 @@ _NOT_A_WORD = re.compile(r"\W")
 
 @dataclass(frozen=True)
 class Blueprint:
-    """All that goes into a job document."""
+    """All that goes into a job document.
+
+    :param resume: where in the job directory is what an earlier try has left.
+    """
 
     ws: Workspace
     spec: StepSpec
@@ -34,6 +37,14 @@ class Blueprint:
     try_number: int
     inputs: Sequence[ResolvedInput]
     outputs: Sequence[PlannedOutput]
+    resume: str | None = None
+
+
+def entry_kind(spec: StepSpec, target: Target) -> EntryKind:
+    """Return what *target* is asked to run: a module of the payload runs on any engine."""
+    if spec.module is not None:
+        return "spark" if target.engine == "spark" else "python"
+    return spec.kind  # type: ignore[return-value]
 
 
 def document(
@@ -49,11 +60,13 @@ def document(
     values_out = {o.name: o.value for o in plan.outputs}
     arguments = spec.fill(spec.arguments, values_in, values_out)
     command = spec.fill(spec.command, values_in, values_out)
-    entry = Entry(spec.kind, spec.script, tuple(arguments), tuple(command), spec.spark)  # type: ignore[arg-type]
+    kind = entry_kind(spec, target)
+    entry = Entry(kind, spec.script, tuple(arguments), tuple(command), spec.spark, spec.module)
     variables = {**environment.variables, **_variables(plan)}
     judged = gates_of(plan, target.engine)
     phases = target.phases(entry, environment, layout, variables=variables, gates_in=gates_in)
     return {
+        **_of_module(plan),
         "format": FORMAT,
         "job_id": plan.run_id,
         "run_id": plan.run_id,
@@ -76,7 +89,11 @@ def document(
         "variables": variables,
         "secret_names": sorted(spec.secrets),
         "phases": phases,
-        "main": {"script": f"{layout.code}/{spec.script}" if spec.script else None, "arguments": arguments},
+        "main": {
+            "script": f"{layout.code}/{spec.script}" if spec.script else None,
+            "module": spec.module,
+            "arguments": [layout.root, *arguments] if spec.module else arguments,
+        },
         "inputs": {i.name: i.port() for i in plan.inputs},
         "outputs": {o.name: {"mode": o.mode, "value": o.value} for o in plan.outputs},
         "datasets": {i.version.id: {**i.dataset(), "id": i.version.id} for i in plan.inputs},
@@ -84,6 +101,13 @@ def document(
         "lease_seconds": 24 * 3600,
         "last_lines": 20,
     }
+
+
+def _of_module(plan: Blueprint) -> dict[str, Any]:
+    """Return what the job says to the module that it runs, under the name of the module's package."""
+    if plan.spec.module is None:
+        return {}
+    return {plan.spec.module.split(".")[-2]: {**plan.spec.settings, "resume": plan.resume}}
 
 
 def environment_of(ws: Workspace, spec: StepSpec, log: Callable[[str], None]) -> dict[str, Any]:
@@ -126,11 +150,9 @@ def gates_of(plan: Blueprint, engine: str) -> list[dict[str, Any]]:
     for output in plan.outputs:
         if output.item["gate"]:
             read = dict(output.item["read"] or {"format": "auto", "options": {}})
-            found.append(
-                gates.request(
-                    output.name, output.item["gate"], engine, location=output.value, read=read, plan=output.item["plan"]
-                )
-            )
+            here = "pandas" if output.mode == "upload" else engine  # what is by upload, only the driver's machine has
+            gate, plan_of = output.item["gate"], output.item["plan"]
+            found.append(gates.request(output.name, gate, here, location=output.value, read=read, plan=plan_of))
     for resolved in plan.inputs:
         if resolved.name in plan.spec.validations:
             definition = resolved.version.definition

@@ -24,7 +24,7 @@ from stepwell.errors import (
     UserErrorException,
 )
 from stepwell.quality import gates
-from stepwell.step import job, publish, state
+from stepwell.step import job, publish, resume, state
 from stepwell.step.deciding import Deciding
 from stepwell.step.fingerprint import proof_of
 from stepwell.step.logged import brief_metrics
@@ -124,7 +124,7 @@ class Life(Deciding):
     def _plan(self) -> None:
         """Look whether the step can run there at all, plan its outputs, and take over what is under way."""
         self.target = target_for(self.ws, self.spec.compute_target)
-        if self.spec.kind not in self.target.runs:
+        if job.entry_kind(self.spec, self.target) not in self.target.runs:
             raise UserErrorException(
                 f"The compute target {self.target.name!r} ({self.target.kind}) does not run {self.spec.kind} steps",
                 allowed=sorted(self.target.runs - {"none"}),
@@ -134,6 +134,8 @@ class Life(Deciding):
                 "A mapped step cannot register an output under a fixed name: its instances would overtake each other",
                 hint="Leave register_on_complete out, or collect in a step behind it",
             )
+        if self.spec.module is not None and self.target.engine != "spark":
+            self.spec = replace(self.spec, spark=None)  # sizes of executors that are not there
         self.layout = self.target.layout(self.state.run_id)
         self.outputs = publish.plan_outputs(
             self.ws, self.spec.outputs, self.state.run_id, self.layout, self.target.reads
@@ -181,7 +183,8 @@ class Life(Deciding):
     def _packages(self, *, gated: bool = False) -> dict[str, Any]:
         """Return the environment's specification, with what the target brings into it."""
         if self._environment is None:
-            self._environment = job.environment_of(self.ws, self.spec, self.log.info)
+            environment = job.environment_of(self.ws, self.spec, self.log.info)
+            self._environment = merge(environment, self.spec.packages) if self.spec.packages else environment
         if self.target.engine == "spark" and not self._environment["user_managed"]:
             return merge(self._environment, spark_packages(gated=gated))
         return self._environment
@@ -217,16 +220,18 @@ class Life(Deciding):
     ) -> None:
         """Stage code and inputs, then start the job, exactly once."""
         archive = self._archive(snapshot)
-        plan = job.Blueprint(
-            self.ws, self.spec, self.key, self.state.run_id, self.state.owner, self.try_number, inputs, self.outputs
-        )
+        fingerprint = self._index.now.digest if self._index is not None else None
+        left = resume.left_for(self.ws, self.spec, self.state, fingerprint, self.target, self.log)
+        at = resume.FOLDER if left else None
+        who = (self.state.run_id, self.state.owner, self.try_number)
+        plan = job.Blueprint(self.ws, self.spec, self.key, *who, inputs, self.outputs, at)
         self._go_on()
         publish.prepare(self.outputs, self.state.earlier)
         one = Job(
             self.state.run_id,
             job.document(plan, self.target, self.layout, environment, gates_in),
             archive,
-            tuple(t for i in inputs for t in i.transfers),
+            (*(t for i in inputs for t in i.transfers), *left),
             job.secrets_of(self.spec),
         )
         staged = Handle(self.target.name, self.state.run_id, self.layout.root)

@@ -340,4 +340,8 @@ def judging(spec: StepSpec, earlier: Earlier) -> StepSpec:
         variables={},
         secrets={},  # a gate needs none
         validations=validations,
+        module=None,
+        settings={},
+        packages=(),
+        resumes=None,
     )

@@ -58,12 +58,18 @@ class StepSpec:
     ``inputs`` and ``outputs`` are plain data (see ``stepwell.operators.ports``); ``arguments`` holds strings and
     ``{"input": name}`` / ``{"output": name}`` where a value is filled in.
 
-    :param kind: ``python``, ``spark``, ``command``, or ``none`` for a step that only validates.
-    :param spark: sizes, ``conf``, ``py_files``, ``jars``, ``files`` and ``app_name`` of a Spark step.
+    :param kind: ``python``, ``spark``, ``command``, or ``none`` for a step that only validates; with a *module*, a word
+        for people.
+    :param spark: sizes, ``conf``, ``py_files``, ``jars``, ``files`` and ``app_name`` on a Spark target.
     :param secrets: environment variable → the connection whose password it is.
     :param allow_reuse: an earlier run that made the same may stand in for this one.
     :param regenerate: run whatever was run before; what is made may be reused later.
     :param validations: gates on data that is published already: name → gate (``ValidateDatasetOperator``).
+    :param module: a module of the payload that is run in place of a script, on any target that runs Python or Spark.
+    :param settings: plain data for the module, which finds it in ``job.json`` under the name of its package.
+    :param packages: pip requirements of the module, added to those of the environment.
+    :param resumes: a folder that the step leaves, such as ``outputs/x``: what an earlier try that failed has left there
+        is given to the next one.
     """
 
     name: str
@@ -85,6 +91,10 @@ class StepSpec:
     regenerate: bool = False
     experiment: str = ""
     validations: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    module: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    resumes: str | None = None
 
     def fill(self, values: tuple[Any, ...], inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
         """Return *values* with each ``{"input": …}`` and ``{"output": …}`` replaced by its value.

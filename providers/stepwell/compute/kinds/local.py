@@ -124,7 +124,8 @@ class LocalTarget(JobDirectoryTarget):
         found: list[dict[str, Any]] = []
         inside = {**base_variables(environment, layout), **step_path(environment, layout, variables)}
         if entry.kind == "python":
-            argv = [environment.python, str(entry.script), *entry.arguments]
+            program = ["-m", entry.module, layout.root] if entry.module else [str(entry.script)]
+            argv = [environment.python, *program, *entry.arguments]
             found.append({"name": "step", "argv": argv, "cwd": layout.code, "variables": inside})
         elif entry.kind == "command":
             found.append({"name": "step", "argv": list(entry.command), "cwd": layout.code, "variables": inside})
