@@ -63,7 +63,18 @@ COMMANDS: tuple[Command, ...] = (
             _WORKSPACE,
         ),
     ),
-    Command(("runs", "show"), "Show the record of one run", "runs:show_run", (_RUN, _OUTPUT, _WORKSPACE)),
+    Command(
+        ("runs", "show"),
+        "Show the record of one run, or its child runs",
+        "runs:show_run",
+        (
+            _RUN,
+            _argument("--children", help="its child runs (the trials of a search), best first", action="store_true"),
+            _argument("--limit", help="of child runs, so many; 0 = all (default: 50)", type=int, metavar="N"),
+            _OUTPUT,
+            _WORKSPACE,
+        ),
+    ),
     Command(
         ("runs", "why"),
         "Say whether a step was reused, and why it was or was not",
@@ -81,6 +92,18 @@ COMMANDS: tuple[Command, ...] = (
         "Show the newest DAG run of a DAG, step by step",
         "runs:summary",
         (_argument("--dag", help="the DAG", required=True), _OUTPUT, _WORKSPACE),
+    ),
+    Command(
+        ("runs", "best"),
+        "Show the child run that is best by a metric",
+        "children:best",
+        (
+            _RUN,
+            _argument("--metric", help="the metric (default: the primary metric of the search)"),
+            _argument("--direction", help="what is best of a metric of your own", choices=("max", "min")),
+            _OUTPUT,
+            _WORKSPACE,
+        ),
     ),
     Command(
         ("environment", "prepare"),

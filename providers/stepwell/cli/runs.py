@@ -27,22 +27,28 @@ def list_runs(args: Any) -> None:
     if args.limit < 0:
         raise UserErrorException(f"--limit {args.limit} is not right", allowed=["a whole number", "0 = all runs"])
     # One more than wanted tells whether there are more.
-    records = history.runs(_workspace(args), args.dag, status=args.status, limit=args.limit + 1 if args.limit else None)
+    records = history.runs(workspace(args), args.dag, status=args.status, limit=args.limit + 1 if args.limit else None)
     shown = records[: args.limit or None]
     if args.output == "json":
         print_json(shown)
     else:
-        rows = ([r["run_id"], when(r["started"]), r["target"], r["status"], _reuse(r), _duration(r)] for r in shown)
+        rows = ([r["run_id"], when(r["started"]), r["target"], r["status"], _reuse(r), duration(r)] for r in shown)
         print_table(["run", "started", "target", "status", "reuse", "duration"], rows)
     if len(shown) < len(records):
         print(f"There are older runs: --limit {2 * args.limit} shows more, --limit 0 all of them", file=sys.stderr)
 
 
 def show_run(args: Any) -> None:
-    """Print the record of a run."""
+    """Print the record of a run, or its child runs."""
     from stepwell.tracking import history
 
-    record = history.find(_workspace(args), args.run_id)
+    if args.children:
+        from stepwell.cli.children import show_children
+
+        return show_children(args)
+    if args.limit is not None:
+        raise UserErrorException("--limit goes with --children", hint="Leave it out: a record is shown whole")
+    record = history.find(workspace(args), args.run_id)
     if args.output == "json":
         return print_json(record)
     known = [name for name in _FIRST if name in record]
@@ -74,7 +80,7 @@ def summary(args: Any) -> None:
     """Print the newest DAG run of a DAG: a row per step, and where logs and reports are."""
     from stepwell.tracking import decision, history
 
-    ws = _workspace(args)
+    ws = workspace(args)
     records = history.latest_dag_run(ws, args.dag)
     if args.output == "json":
         return print_json(records)
@@ -91,7 +97,8 @@ def summary(args: Any) -> None:
             print(f"  {name:<7} {reference['uri']}")
 
 
-def _workspace(args: Any) -> Any:
+def workspace(args: Any) -> Any:
+    """Return the workspace that is meant."""
     from stepwell.workspace import Workspace
 
     return Workspace(args.workspace)
@@ -108,8 +115,8 @@ def _asked(args: Any, history: Any) -> dict[str, Any]:
             raise UserErrorException(
                 "--task goes with --dag", hint="Leave it out: the run's id says which task it is of"
             )
-        return dict(history.find(_workspace(args), args.run_id))
-    found = history.runs(_workspace(args), args.dag, task_id=args.task, limit=1)
+        return dict(history.find(workspace(args), args.run_id))
+    found = history.runs(workspace(args), args.dag, task_id=args.task, limit=1)
     if not found:
         of = f"the task {args.task!r} of the DAG {args.dag!r}" if args.task else f"the DAG {args.dag!r}"
         raise UserErrorException(
@@ -132,7 +139,7 @@ def _row(record: dict[str, Any]) -> list[str]:
         record["step"],
         record["target"],
         decided.word if made else record["status"],
-        _duration(record),
+        duration(record),
         "\n".join(_reference(name, r) for name, r in record["inputs"].items()),
         "\n".join(_reference(name, r) for name, r in record["outputs"].items()),
         "\n".join(_gate(v) for v in record["verdicts"].values()),
@@ -140,7 +147,8 @@ def _row(record: dict[str, Any]) -> list[str]:
     ]
 
 
-def _duration(record: dict[str, Any]) -> str:
+def duration(record: dict[str, Any]) -> str:
+    """Return how long it took, as people write it; nothing while it runs."""
     seconds = record.get("seconds")
     return "" if seconds is None else f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
 
@@ -180,28 +188,28 @@ def _fact(name: str, value: Any) -> str:
         return when(value)
     if name == "seconds":
         return f"{value} s"
-    return "\n".join(_lines(value))
+    return "\n".join(lines(value))
 
 
-def _lines(value: Any) -> Iterator[str]:
+def lines(value: Any) -> Iterator[str]:
     """Yield *value* as YAML would be written: names and values, what is nested indented; nothing for what is empty."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if inner is None or inner in ({}, []):
                 continue
-            lines = [size(inner)] if name == "size" and isinstance(inner, int) else list(_lines(inner))
+            text = [size(inner)] if name == "size" and isinstance(inner, int) else list(lines(inner))
             if _is_flat(inner):
-                yield f"{name}: {lines[0] if lines else ''}"
-                yield from (f"  {line}" for line in lines[1:])
+                yield f"{name}: {text[0] if text else ''}"
+                yield from (f"  {line}" for line in text[1:])
             else:
                 yield f"{name}:"
-                yield from (f"  {line}" for line in lines)
+                yield from (f"  {line}" for line in text)
     elif isinstance(value, list) and not _is_flat(value):
         for inner in value:
             if isinstance(inner, dict) and all(map(_is_flat, inner.values())):
-                yield ", ".join(_lines(inner))
+                yield ", ".join(lines(inner))
             else:
-                first, *rest = list(_lines(inner)) or [""]
+                first, *rest = list(lines(inner)) or [""]
                 yield f"- {first}"
                 yield from (f"  {line}" for line in rest)
     elif isinstance(value, list):
