@@ -109,7 +109,7 @@ def columns(name: str, value: Any) -> list[str] | None:
     return result
 
 
-def deprecated(old: str, new: str | None = None, stacklevel: int = 5) -> None:
+def deprecated(old: str, new: str | None = None, stacklevel: int = 4) -> None:
     """Warn that *old* should no longer be used, but *new*."""
     instead = f"use {new}" if new else "it has no effect"
     warnings.warn(f"AutoML: {old} is deprecated: {instead}", DeprecationWarning, stacklevel=stacklevel)

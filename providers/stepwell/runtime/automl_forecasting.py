@@ -180,7 +180,7 @@ def renamed(given: dict[str, Any]) -> dict[str, Any]:
             continue
         new = RENAMED.get(name, name)
         if new != name:
-            check.deprecated(name, new)
+            check.deprecated(name, new, 6)
         if new in result and result[new] != value:
             raise UserErrorException(f"{name} and {new} are both given, and differ")
         result[new] = value
