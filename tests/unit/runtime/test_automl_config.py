@@ -240,8 +240,8 @@ def test_a_fold_count_with_a_size_is_v1s_repeated_hold_out() -> None:
     "given",
     [
         {"enable_dnn": True}, {"enable_tf": True}, {"enable_onnx_compatible_models": True}, {"mem_in_mb": 100},
-        {"enable_local_managed": True}, {"cv_splits_indices": [[1]]}, {"ensemble_iterations": 5}, {"track_child_runs": False},
-        {"stack_meta_learner_type": "LightGBMClassifier"}, {"data_script": "get_data.py"},
+        {"enable_local_managed": True}, {"cv_splits_indices": [[1]]}, {"ensemble_iterations": 5},
+        {"track_child_runs": False}, {"stack_meta_learner_type": "LightGBMClassifier"}, {"data_script": "get_data.py"},
     ],
     ids=lambda g: next(iter(g)),
 )  # fmt: skip
@@ -324,11 +324,14 @@ def test_the_first_form_of_all_with_X_and_y() -> None:
 
 
 def test_v1s_forecasting_keywords_outside_of_forecasting_parameters() -> None:
-    with pytest.warns(DeprecationWarning, match="max_horizon is deprecated: use forecast_horizon"):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         one = config("forecasting", time_column_name="day", max_horizon=12, grain_column_names=["store"])
     times = one.settings["forecasting_parameters"]
     found = (times["time_column_name"], times["forecast_horizon"], times["time_series_id_column_names"])
     assert found == ("day", 12, ["store"])
+    assert "max_horizon is deprecated: use forecast_horizon" in " ".join(str(w.message) for w in warned)
+    assert {w.filename for w in warned} == {__file__}
 
 
 # -- featurization and forecasting -------------------------------------------------------------------------------------
