@@ -38,13 +38,17 @@ SECRET_ROUTES = addresses(SECRET_ID, "payroll", "pay")
 
 @pytest.fixture(autouse=True)
 def runs(write_run: Write) -> None:
-    files = {"gates/prepared.html": "<p>the report</p>", "logs/step.log": "the log"}
+    files = {
+        "gates/prepared.html": "<p>the report</p>",
+        "logs/step.log": "the log",
+        "outputs/automl/report.html": "<p>the search</p>",
+    }
     write_run(RUN_ID, files)
     write_run(SECRET_ID, files, dag_id="payroll", task_id="pay", step="pay", target="vault")
 
 
 def test_there_are_routes() -> None:
-    assert len(ROUTES) >= 6
+    assert len(ROUTES) >= 7
 
 
 @pytest.mark.parametrize("address", ROUTES)

@@ -178,8 +178,10 @@ def test_a_message_page_is_text_too(client: TestClient, log_in: Headers) -> None
 def test_every_answer_forbids_scripts(client: TestClient, log_in: Headers, write_run: Write) -> None:
     """A report is a file that a step's process wrote: whatever is in it must not act in Airflow's name."""
     hostile = "<html><script>fetch('/api/v2/dags')</script></html>"
-    write_run(RUN_ID, {"gates/prepared.html": hostile, "logs/step.log": hostile})
+    files = ("gates/prepared.html", "logs/step.log", "outputs/automl/report.html")
+    write_run(RUN_ID, dict.fromkeys(files, hostile))
     for path in (
+        f"/default/runs/{RUN_ID}/automl",
         f"/default/runs/{RUN_ID}", f"/default/runs/{RUN_ID}/reports/prepared", f"/default/runs/{RUN_ID}/log",
         f"/default/runs/{RUN_ID}/record.json", "/default/runs/nobody", "/nowhere",
     ):  # fmt: skip

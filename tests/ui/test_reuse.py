@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from tests.support.children import TRIALS, document
 
 from stepwell.links import PREFIX
 
@@ -43,11 +44,15 @@ def get(client: TestClient, log_in: Headers) -> Callable[..., Any]:
 @pytest.fixture
 def reused(write_run: Write, tmp_path: Any) -> str:
     """A run of the DAG ``titanic`` that was reused from one of the DAG ``payroll``."""
-    files = {"logs/step.log": "the log of payroll", "gates/prepared.html": "the report of payroll"}
+    files = {
+        "logs/step.log": "the log of payroll",
+        "gates/prepared.html": "the report of payroll",
+        "outputs/automl/report.html": "the search of payroll",
+        "children.json": document(TRIALS),
+    }
     metrics = {"plot": "aml://artifactId/outputs/plot.png", "rows": 891}
     write_run(FIRST, files, dag_id="payroll", task_id="pay", step="pay", target="vault", metrics=metrics)
     outputs = tmp_path / "workspace" / "runs" / FIRST / "outputs"
-    outputs.mkdir()
     (outputs / "plot.png").write_bytes(PNG)
     return write_run(
         RUN_ID, reuse=REUSED, reused_from=FIRST, metrics=metrics, verdicts={"prepared": {**VERDICT, "run": FIRST}}
@@ -59,9 +64,13 @@ def test_the_page_says_who_did_the_work_and_leads_there(get: Callable[..., Any],
     there = f"{PREFIX}/default/runs/{FIRST}"
     assert '<span class="badge reused">reused</span>' in page
     assert REUSED["reason"] in page
-    for address in (there, f"{there}/log", f"{there}/reports/prepared"):
+    for address in (there, f"{there}/log", f"{there}/reports/prepared", f"{there}/automl"):
         assert f'href="{address}"' in page
     assert f'href="{PREFIX}/default/runs/{reused}/log"' not in page, "it has no log"
+
+
+def test_child_runs_are_those_of_the_run_that_did_the_work(get: Callable[..., Any], reused: str) -> None:
+    assert "StandardScaler, LogisticRegression" in get(f"/default/runs/{reused}").text
 
 
 def test_images_that_were_handed_on_are_shown(get: Callable[..., Any], reused: str) -> None:
@@ -70,7 +79,8 @@ def test_images_that_were_handed_on_are_shown(get: Callable[..., Any], reused: s
 
 
 @pytest.mark.parametrize(
-    ("path", "text"), [("log", "the log of payroll"), ("reports/prepared", "the report of payroll")]
+    ("path", "text"),
+    [("log", "the log of payroll"), ("reports/prepared", "the report of payroll"), ("automl", "the search of payroll")],
 )
 def test_log_and_report_are_those_of_the_other_run_and_need_the_right_to_its_dag(
     get: Callable[..., Any], reused: str, client: TestClient, log_in: Headers, path: str, text: str
@@ -86,7 +96,7 @@ def test_log_and_report_are_those_of_the_other_run_and_need_the_right_to_its_dag
         assert (text in followed.text) is (status == 200)
 
 
-@pytest.mark.parametrize("path", ["log", "reports/prepared"])
+@pytest.mark.parametrize("path", ["log", "reports/prepared", "automl"])
 def test_where_the_work_was_done_is_told_to_those_who_may_see_the_run(
     get: Callable[..., Any], write_run: Write, client: TestClient, path: str
 ) -> None:
@@ -117,7 +127,7 @@ def test_a_record_that_was_tampered_with_leads_nowhere(
         RUN_ID, reuse={**REUSED, "from": bad}, reused_from=bad, verdicts={"prepared": {**VERDICT, "run": bad}},
         metrics={"plot": "aml://artifactId/outputs/plot.png"},
     )  # fmt: skip
-    for path in ("log", "reports/prepared"):
+    for path in ("log", "reports/prepared", "automl"):
         answer = get(f"/default/runs/{RUN_ID}/{path}")
         assert answer.status_code == (307 if bad == 3 else 404)
         assert answer.headers.get("location", PREFIX).startswith(PREFIX)

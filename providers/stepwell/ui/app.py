@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from stepwell.errors import StepwellError, UserErrorException
 from stepwell.runtime.names import PORT, check_name
-from stepwell.tracking import decision, history
+from stepwell.tracking import children, decision, history
 from stepwell.ui import artifacts, pages
 from stepwell.ui.access import require
 from stepwell.workspace import Workspace
@@ -50,6 +50,7 @@ def create_app() -> FastAPI:
     app.add_api_route("/{workspace}/runs/{run_id}", run_page)
     app.add_api_route("/{workspace}/runs/{run_id}/record.json", record_document)
     app.add_api_route("/{workspace}/runs/{run_id}/reports/{name}", report_page)
+    app.add_api_route("/{workspace}/runs/{run_id}/automl", automl_page)
     app.add_api_route("/{workspace}/runs/{run_id}/log", log_text)
     app.add_exception_handler(StarletteHTTPException, _refusal)
     app.add_exception_handler(StepwellError, _trouble)
@@ -90,7 +91,7 @@ Asked = Annotated[str, Query(max_length=1000)]
 
 def run_page(request: Request, workspace: WorkspaceDep, record: RecordDep) -> Response:
     """The record of a run, as a page."""
-    return HTMLResponse(pages.run_page(record, artifacts.opened(workspace, record), workspace.name, _root(request)))
+    return HTMLResponse(_page_of(request, workspace, record))
 
 
 def record_document(record: RecordDep) -> Response:
@@ -105,6 +106,13 @@ def report_page(request: Request, workspace: WorkspaceDep, record: RecordDep, na
     if (there := decision.has_report(record, name)) != record["run_id"]:
         return _elsewhere(request, workspace, there, f"reports/{name}")
     return _stream(workspace, record, f"gates/{name}.html", "text/html; charset=utf-8")
+
+
+def automl_page(request: Request, workspace: WorkspaceDep, record: RecordDep) -> Response:
+    """The report of an AutoML search."""
+    if (there := decision.has_files(record)) != record["run_id"]:
+        return _elsewhere(request, workspace, there, "automl")
+    return _stream(workspace, record, artifacts.AUTOML_REPORT, "text/html; charset=utf-8")
 
 
 def log_text(request: Request, workspace: WorkspaceDep, record: RecordDep, user: GetUserDep) -> Response:
@@ -131,9 +139,7 @@ def task_page(
     if not found:
         raise HTTPException(404, f"The task {task_id} is no step of Stepwell, or has not begun yet")
     newest, *earlier = found
-    metrics = artifacts.opened(workspace, newest)
-    page = pages.run_page(newest, metrics, workspace.name, _root(request), earlier=earlier, framed=True)
-    return HTMLResponse(page)
+    return HTMLResponse(_page_of(request, workspace, newest, earlier=earlier, framed=True))
 
 
 def dag_run_page(
@@ -153,6 +159,19 @@ def dag_run_page(
 def _root(request: Request) -> str:
     """Return the path below which the pages are, as the browser sees it: behind a proxy there is more before it."""
     return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def _page_of(request: Request, workspace: Workspace, record: dict[str, Any], **more: Any) -> str:
+    """Return the page of a run, with what stands in files beside its record."""
+    return pages.run_page(
+        record,
+        artifacts.opened(workspace, record),
+        workspace.name,
+        _root(request),
+        children=children.read(workspace, record),
+        automl=artifacts.automl_report(workspace, record),
+        **more,
+    )
 
 
 def _elsewhere(request: Request, workspace: Workspace, run_id: str, path: str) -> Response:

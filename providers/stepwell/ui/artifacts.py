@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ADDRESS = "aml://artifactId/"
 #: Larger files are left to be fetched, in bytes.
 LARGEST = 500_000
+#: Where a search leaves its report, in the run's folder.
+AUTOML_REPORT = "outputs/automl/report.html"
 _IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
@@ -34,6 +36,15 @@ def opened(ws: Workspace, record: Mapping[str, Any]) -> dict[str, Any]:
             content = _content(_read(ws, made_by, value.removeprefix(ADDRESS)))
             metrics[name] = value if content is None else content
     return metrics
+
+
+def automl_report(ws: Workspace, record: Mapping[str, Any]) -> str | None:
+    """Return the run that has the report of this run's search; None if there is none (yet)."""
+    made_by = decision.has_files(record)
+    try:
+        return made_by if ws.store.exists(f"runs/{check_name('run', made_by)}/{AUTOML_REPORT}") else None
+    except (OSError, StepwellError):
+        return None
 
 
 def _read(ws: Workspace, run_id: str, path: str) -> bytes:

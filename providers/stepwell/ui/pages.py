@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from stepwell.links import PREFIX
+from stepwell.tracking import children as children_of
 from stepwell.tracking import decision
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 #: In these states a page looks again by itself, after so many seconds.
 REFRESH = {"running": 5}
+#: Of more child runs, the best so many are on the page.
+SHOWN_CHILDREN = 50
 #: The phases of a step in the order of its life; a record has them by name.
 PHASES = ("resolve", "snapshot", "reuse", "environment", "submit", "run", "collect", "publish")
 
@@ -29,6 +33,8 @@ def run_page(
     workspace: str,
     root: str,
     *,
+    children: Sequence[dict[str, Any]] = (),
+    automl: str | None = None,
     earlier: Sequence[dict[str, Any]] = (),
     framed: bool = False,
 ) -> str:
@@ -37,6 +43,8 @@ def run_page(
     :param record: the run's record.
     :param metrics: its metrics, those that are files opened.
     :param root: the path below which the pages are.
+    :param children: its child runs.
+    :param automl: the run that has the report of its search, if there is one.
     :param earlier: records of the same task instance's earlier runs.
     :param framed: the page stands inside Airflow's own: it needs no way back there.
     """
@@ -51,6 +59,8 @@ def run_page(
         phases=_phases(record.get("phases") or {}),
         code=_code(record),
         metrics=_metrics(metrics),
+        children=_children(children),
+        automl=automl,
     )
 
 
@@ -98,6 +108,7 @@ def _templates() -> jinja2.Environment:
         when=_when,
         seconds=_seconds,
         figure=_figure,
+        score=lambda value: f"{value:.5g}" if _is_number(value) else "",
         size=_size,
         number=_number,
         part=_part,
@@ -126,6 +137,40 @@ def _task_instance(record: dict[str, Any], root: str) -> str:
     mapped = f"/mapped/{int(record['map_index'])}" if record["map_index"] >= 0 else ""
     names = (_part(record[name]) for name in ("dag_id", "dag_run_id", "task_id"))
     return f"{root.removesuffix(PREFIX)}/dags/%s/runs/%s/tasks/%s{mapped}" % tuple(names)
+
+
+# -- child runs --------------------------------------------------------------------------------------------------------
+
+
+def _children(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the child runs that are shown, the best first, how many there are of each status, and their metric."""
+    ranked = children_of.ranked(found)
+    metric = children_of.primary_metric(found)
+    rows = [_child(child) for child in ranked[:SHOWN_CHILDREN]]
+    counts = Counter(str(child["status"]).lower() for child in found)
+    scored = any(child["properties"].get("score") is not None for child in found)
+    more = len(found) - len(rows)
+    return {"rows": rows, "counts": counts, "scored": scored, "metric": metric or "score", "more": more}
+
+
+def _child(child: dict[str, Any]) -> dict[str, Any]:
+    properties, status = child["properties"], str(child["status"]).lower()
+    model, pipeline = (str(properties.get(name) or "") for name in ("model", "pipeline"))
+    return {
+        **child,
+        "label": str(properties.get("iteration", child["name"] or child["id"])),
+        "tone": {"canceled": "cancelled"}.get(status, status),
+        "score": properties.get("score"),
+        "pipeline": pipeline or model,
+        "model": model if model not in pipeline else "",
+        "learnt": properties["rows"] if isinstance(properties.get("rows"), int) else None,
+        "figures": _scalars(child["metrics"]),
+    }
+
+
+def _scalars(metrics: dict[str, Any]) -> dict[str, Any]:
+    last = {name: v[-1] if isinstance(v, list) and v else v for name, v in metrics.items()}
+    return {name: value for name, value in last.items() if not isinstance(value, dict | list)}
 
 
 # -- metrics -----------------------------------------------------------------------------------------------------------
