@@ -27,8 +27,9 @@ TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("PythonScriptStep", "Use PythonScriptStepOperator of stepwell.operators"),
         ("CommandStep", "Use CommandStepOperator of stepwell.operators"),
         ("SynapseSparkStep", "Use SynapseSparkStepOperator of stepwell.operators"),
+        ("AutoMLStep AutoMLStepRun", "Use AutoMLStepOperator of stepwell.operators"),
         (
-            "AdlaStep AutoMLStep AzureBatchStep DataTransferStep DatabricksStep EstimatorStep HyperDriveStep "
+            "AdlaStep AzureBatchStep DataTransferStep DatabricksStep EstimatorStep HyperDriveStep "
             "KustoStep MpiStep ParallelRunStep RScriptStep",
             "Use the operators of stepwell.operators, or another Airflow provider's",
         ),

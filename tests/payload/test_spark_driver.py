@@ -71,6 +71,34 @@ def test_the_script_is_main_and_its_traceback_is_its_own(job: Job, payload_root:
     assert "ZeroDivisionError" in done.stderr
 
 
+def test_a_module_runs_as_python_m_would_run_it(job: Job, payload_root: Path) -> None:
+    job.script("")
+    shown = job.directory / "shown.json"
+    shown.write_text('{"a":1}')
+    job.document["main"] = {"script": None, "module": "json.tool", "arguments": [str(shown)]}
+    job.write()
+    done = drive(job, payload_root)
+    assert (done.returncode, done.stdout) == (0, '{\n    "a": 1\n}\n'), done.stderr
+    job.document["main"]["arguments"] = ["no/such/file"]
+    job.write()
+    assert drive(job, payload_root).returncode not in (0, None)
+    job.document["main"]["module"] = "no_such_module"
+    job.write()
+    done = drive(job, payload_root)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1,
+        "There is no module 'no_such_module' on this compute target",
+    )
+
+
+def test_where_there_is_nothing_but_gates_nothing_else_runs(job: Job, payload_root: Path) -> None:
+    job.script("")
+    job.document["main"] = {"script": None, "arguments": []}
+    job.write()
+    done = drive(job, payload_root)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
 def test_metrics_are_on_disk_when_the_script_has_ended(job: Job, payload_root: Path) -> None:
     job.script("from azureml.core import Run\nRun.get_context().log('n', 1)\nraise SystemExit(4)")
     assert drive(job, payload_root).returncode == 4
