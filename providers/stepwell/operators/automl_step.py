@@ -59,6 +59,7 @@ class AutoMLStepOperator(StepOperator):
     template_fields = (*(f for f in StepOperator.template_fields if f not in ("script_name", "arguments")),
                        "automl", "spark")  # fmt: skip
     template_fields_renderers = {**StepOperator.template_fields_renderers, "automl": "json", "spark": "json"}
+    operator_extra_links = (*StepOperator.operator_extra_links, AutoMLReportLink())
     ui_color = "#dcefdc"
     step_kind = "automl"
 
@@ -100,8 +101,8 @@ class AutoMLStepOperator(StepOperator):
             **kwargs,
         )
         self.model, self.leaderboard, self.metrics = outputs.values()
-        nobodys = {"iteration": None, "metric": None}  # the best by the primary metric
-        self.automl = {"settings": given, "outputs": {} if self.model is None else {MODEL: nobodys}}
+        best = {"iteration": None, "metric": None}  # by the primary metric
+        self.automl = {"settings": given, "outputs": {} if self.model is None else {MODEL: best}}
         self.spark = {
             "driver_memory": driver_memory,
             "driver_cores": driver_cores,
@@ -112,7 +113,6 @@ class AutoMLStepOperator(StepOperator):
             "conf": dict(conf or {}),
         }
         settings(self.spark)
-        self.operator_extra_links = (*self.operator_extra_links, AutoMLReportLink())
 
     def get_output(self, iteration: int | None = None, metric: str | None = None) -> OutputFileDatasetConfig:
         """Return a model as an output of this step: ``search.get_output(metric="accuracy").as_input("model")``.

@@ -122,7 +122,8 @@ class StepOperator(BaseOperator):
         self._life: Life | None = None
         self._declare_assets()
         if not any(item["gate"] for item in self.outputs.values()):
-            self.operator_extra_links = (RunLink(),)  # each link costs a request when the task ends
+            links = self.operator_extra_links  # each costs a request when the task ends
+            self.operator_extra_links = tuple(x for x in links if not isinstance(x, ValidationReportLink))
         ports.release(outputs)
 
     def _declare_assets(self) -> None:

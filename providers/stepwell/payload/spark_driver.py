@@ -66,8 +66,9 @@ def _run(code: Callable[[], Any], folder: str, argv: list[str], **facts: Any) ->
         _print_error(error)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
     return 0
 
 
