@@ -12,7 +12,7 @@ ARGS ?=
 CODE := providers plugins dags include tests scripts $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hdfs ui test test-slow bench lint format lock picture compose-env clean distclean environment
+.PHONY: help demo demo-hdfs demo-automl ui test test-slow bench lint format lock picture compose-env clean distclean environment
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,10 @@ demo: ## run the example pipeline: prepare on Spark, gate, train
 demo-hdfs: ## the same on a real HDFS, started and stopped for it
 	$(BOOTSTRAP) airflow java maven
 	@$(ENV) scripts/demo --hdfs
+
+demo-automl: ## prepare on Spark, search for the best model, score: AutoML on census data
+	$(BOOTSTRAP) airflow java
+	@$(ENV) scripts/demo --automl
 
 ui: ## Airflow's user interface with the example DAGs, on loopback; Ctrl-C stops it
 	$(BOOTSTRAP) airflow java
