@@ -193,7 +193,7 @@ def test_the_logger_of_the_workbench_era(in_job: Job) -> None:
     assert Run.get_context().get_metrics() == {"n": 1, "l": [1, 2], "d": {"x": 1}, "f": {"x": [1, 2]}}
 
 
-@pytest.mark.parametrize("name", ["azureml.train.automl", "azureml.pipeline", "azureml.core.compute"])
+@pytest.mark.parametrize("name", ["azureml.train.hyperdrive", "azureml.pipeline", "azureml.core.compute"])
 def test_a_module_that_is_not_there_says_so(name: str) -> None:
     with pytest.raises(ImportError, match=r"is not part of Stepwell's layer.*Available: azureml\.core"):
         importlib.import_module(name)
@@ -222,7 +222,7 @@ def test_a_name_that_is_not_there_says_so_and_the_rest_of_python_is_not_disturbe
     "text",
     [
         "Run.get(None, 'x')", "Run.list(None)", "run.download_files()", "run.get_all_logs()", "run.get_portal_url()",
-        "run.register_model('m')", "run.experiment.submit(1)", "run.experiment.start_logging()",
+        "run.register_model('m')", "run.experiment.start_logging()",
         "run.experiment.workspace.compute_targets", "Workspace.create('x')", "Datastore.register_hdfs()",
         "Dataset.Tabular.from_sql_query('')", "Dataset.File.upload_directory('')", "table.partition_by(['x'])",
         "table.with_timestamp_columns('t')", "table.time_before(1)", "table.add_tags({})", "table.to_parquet_files()",
@@ -247,10 +247,11 @@ def test_the_table_names_nothing_that_is_built(in_job: Job) -> None:
     from azureml.core.run import Run, _OfflineRun
     from azureml.data._dataset import AbstractDataset, FileDataset, TabularDataset
     from azureml.data.dataset_factory import FileDatasetFactory, TabularDatasetFactory
+    from azureml.train.automl.run import AutoMLRun
 
     classes = (
         Dataset, Datastore, Experiment, Keyvault, Workspace, Run, _OfflineRun, AbstractDataset, FileDataset,
-        TabularDataset, FileDatasetFactory, TabularDatasetFactory,
+        TabularDataset, FileDatasetFactory, TabularDatasetFactory, AutoMLRun,
     )  # fmt: skip
     assert {c.__name__ for c in classes} == set(_not_built.TABLE)
     for cls in classes:

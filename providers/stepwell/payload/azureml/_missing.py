@@ -7,7 +7,8 @@ from typing import Any, Callable
 
 #: What can be imported.
 MODULES = (
-    "azureml.core, azureml.core.{run,dataset,datastore,workspace,experiment,keyvault}, azureml.data, azureml.logging"
+    "azureml.core, azureml.core.{run,dataset,datastore,workspace,experiment,keyvault}, azureml.data, azureml.logging, "
+    "azureml.train.automl, azureml.automl.core.{featurization,forecasting_parameters}"
 )
 #: Names of the SDK that scripts ask for and that we do not have. A name that nobody knows stays an AttributeError, so
 #: that hasattr() and pickle, which look into every module, keep working.
@@ -17,6 +18,7 @@ KNOWN: dict[str, frozenset[str]] = {
         "ScriptRunConfig "
         "SynapseWorkspaceLinkedServiceConfiguration Webservice".split()
     ),
+    "train.automl": frozenset("AutoMLImageConfig AutoMLStep AutoMLStepRun get_sdk_dependencies".split()),
     "core.run": frozenset("get_run is_offline_run ScriptRun".split()),
     "data": frozenset(
         "DataType HDFSOutputDatasetConfig LinkFileOutputDatasetConfig LinkTabularOutputDatasetConfig "
@@ -25,7 +27,7 @@ KNOWN: dict[str, frozenset[str]] = {
     ),
 }
 _AUTHORING = frozenset(
-    "ComputeTarget Environment LinkedService RunConfiguration ScriptRunConfig "
+    "AutoMLStep AutoMLStepRun ComputeTarget Environment LinkedService RunConfiguration ScriptRunConfig "
     "SynapseWorkspaceLinkedServiceConfiguration "
     "HDFSOutputDatasetConfig OutputFileDatasetConfig LinkFileOutputDatasetConfig LinkTabularOutputDatasetConfig "
     "DatasetConsumptionConfig".split()

@@ -31,9 +31,18 @@ TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("log_mlflow add_type_provider", "Use the log methods of the run"),
     ),
     "Experiment": (
-        ("submit start_logging from_directory", _DAG + "; in a script, Run.get_context().child_run() makes a run"),
+        ("start_logging from_directory", _DAG + "; in a script, Run.get_context().child_run() makes a run"),
         ("get_runs list refresh get_docs_url archive reactivate delete archived_time workspace_object", _LOOK),
         ("tag tags set_tags remove_tags add_type_provider", "Use the tags of the run"),
+    ),
+    "AutoMLRun": (
+        (
+            "register_model",
+            "Write the files of the model to an output that the operator declares: "
+            "OutputFileDatasetConfig(...).register_on_complete(name), or search with AutoMLStepOperator in the DAG",
+        ),
+        ("continue_experiment cancel_iteration retry pause resume", "Submit the configuration again"),
+        ("get_run_sdk_dependencies", "The versions stand in the requirements.txt of the model"),
     ),
     "Workspace": (
         (

@@ -1,0 +1,1 @@
+"""``azureml.automl`` for scripts inside a step."""

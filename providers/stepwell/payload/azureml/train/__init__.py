@@ -1,0 +1,1 @@
+"""``azureml.train`` for scripts inside a step."""

@@ -1,0 +1,5 @@
+"""``azureml.train.automl.automlconfig``."""
+
+from stepwell.runtime.automl_config import AutoMLConfig
+
+__all__ = ["AutoMLConfig"]

@@ -1,0 +1,7 @@
+"""``azureml.train.automl.exceptions``."""
+
+from stepwell.runtime.errors import UserErrorException
+
+ConfigException = UserErrorException
+
+__all__ = ["ConfigException"]
