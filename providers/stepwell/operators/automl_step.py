@@ -17,9 +17,9 @@ from stepwell.operators.base import StepOperator
 if TYPE_CHECKING:
     from stepwell.step.spec import StepSpec
 
-#: What runs on the target, and the folder that a try which goes on finds again.
+#: What runs on the target, and the file that a try which goes on finds again.
 MODULE = "stepwell.payload.automl.main"
-RESULTS = "outputs/automl"
+TRIALS = "outputs/automl/trials.jsonl"
 INPUTS = ("training_data", "validation_data", "test_data")
 MODEL, LEADERBOARD, METRICS = "model", "leaderboard", "metrics"
 #: Libraries whose tables are data of a process, not of a workspace.
@@ -172,7 +172,7 @@ class AutoMLStepOperator(StepOperator):
             module=MODULE,
             settings=self.automl,
             packages=tuple(automl_packages()),
-            resumes=RESULTS,
+            resumes=TRIALS,
             spark=self.spark,
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import posixpath
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,57 +27,47 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
-class KeptFiles:
-    """Files that a run has left in the workspace, as something to copy.
+class KeptFile:
+    """A file that a run has left in the workspace, as something to copy.
 
-    :param folder: of the run, relative to the workspace's root.
+    :param path: relative to the workspace's root.
     """
 
     ws: Workspace
-    folder: str
+    path: str
 
     @cached_property
-    def _measured(self) -> dict[str, tuple[int, str]]:
-        """Relative name → size in bytes and sha256."""
-        found = {}
-        for name in self._below(""):
-            size, digest = 0, hashlib.sha256()
-            try:
-                with self.open(name) as reader:
-                    while piece := reader.read(_PIECE):
-                        size += len(piece)
-                        digest.update(piece)
-            except (IsADirectoryError, FileNotFoundError):
-                continue  # an empty folder
-            found[name] = (size, digest.hexdigest())
-        return found
+    def _measured(self) -> tuple[int, str]:
+        """Its size in bytes, and its sha256."""
+        size, digest = 0, hashlib.sha256()
+        with self.ws.store.open(self.path) as reader:
+            while piece := reader.read(_PIECE):
+                size += len(piece)
+                digest.update(piece)
+        return size, digest.hexdigest()
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Of names and contents."""
-        facts = sorted((name, digest) for name, (_, digest) in self._measured.items())
-        return "sha256:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        """Of its content."""
+        return f"sha256:{self._measured[1]}"
 
     def files(self) -> list[tuple[str, int]]:
-        """Return (relative name, size in bytes) of each file."""
-        return [(name, size) for name, (size, _) in self._measured.items()]
+        """Return its name and its size in bytes; nothing if it is empty, or not there."""
+        try:
+            size = self._measured[0]
+        except FileNotFoundError:
+            return []
+        return [(posixpath.basename(self.path), size)] if size else []
 
     def open(self, name: str) -> Any:
-        """Return a binary reader of file *name*."""
-        return self.ws.store.open(posixpath.join(self.folder, name))
-
-    def _below(self, folder: str) -> list[str]:
-        found = []
-        for name in self.ws.store.list(posixpath.join(self.folder, folder)):
-            path = posixpath.join(folder, name)
-            found.extend(self._below(path) or [path])  # a file has nothing below it
-        return found
+        """Return a binary reader of it."""
+        return self.ws.store.open(self.path)
 
 
 def left_for(
     ws: Workspace, spec: StepSpec, state: StepState, fingerprint: str | None, target: Target, log: Logger
 ) -> tuple[Transfer, ...]:
-    """Return what the newest earlier try of this step has left in the folder that it resumes from; or nothing.
+    """Return the file that this step resumes from, as the newest earlier try that has written to it left it; or nothing.
 
     Only a try counts that has not completed and had the same code, settings and data: after one that has completed, a
     step that runs again begins anew.
@@ -97,10 +86,10 @@ def left_for(
             if then is None or then.digest != fingerprint:
                 continue
             _bring(ws, run_id, target, log)
-            files = KeptFiles(ws, f"runs/{run_id}/{spec.resumes}")
-            if files.files():
+            file = KeptFile(ws, f"runs/{run_id}/{spec.resumes}")
+            if file.files():
                 log.info("Going on with what run %s has left (%s)", run_id, record.get("error") or record["status"])
-                return (Transfer(files, FOLDER),)
+                return (Transfer(file, FOLDER),)
         except (StepwellError, OSError, KeyError, AttributeError) as error:
             log.warning("What run %s has left cannot be used: %s", run_id, error)
     return ()

@@ -28,10 +28,12 @@ before = open(left).read() if os.path.exists(left) else ""
 with open("outputs/search/trials.txt", "w") as file:
     file.write(before + "trial\\n")
 open("outputs/search/parts/model", "w").write("m" * 10)
-os.mkdir("outputs/search/empty")
 open("outputs/notes", "w").write("not for the next try")
 open(folder + "/started", "a").write(str(os.getppid()) + "\\n")
 does = open(folder + "/does").read()
+if does == "fails early":
+    open("outputs/search/trials.txt", "w").close()
+    sys.exit(3)
 if does == "fails":
     sys.exit(3)
 if does == "kills its launcher":
@@ -43,7 +45,7 @@ while does != "ends":
 
 class Resuming(PythonScriptStepOperator):
     def specification(self, context: Any) -> Any:
-        return replace(super().specification(context), resumes="outputs/search")
+        return replace(super().specification(context), resumes="outputs/search/trials.txt")
 
 
 class Search:
@@ -96,6 +98,14 @@ def test_the_next_try_has_what_a_failed_one_has_left(bench: Bench, search: Searc
             bench.run(search.step)
         assert search.trials(-1) == tries
     ends_well(search, trials=3)
+
+
+def test_a_try_that_fails_before_it_has_got_anywhere_is_passed_over(bench: Bench, search: Search) -> None:
+    for does in ("fails", "fails early"):
+        search.does(does)
+        with pytest.raises(ActivityFailedException):
+            bench.run(search.step)
+    ends_well(search, trials=2)
 
 
 def test_a_cancelled_try(bench: Bench, search: Search) -> None:

@@ -236,7 +236,8 @@ def test_the_step_as_plain_data() -> None:
     made = search(automl_config=config(iterations=7), environment={"pip": ["six"]}, version="2")
     made.get_output(iteration=2)
     spec = made.specification({"params": {}})
-    assert (spec.kind, spec.module, spec.resumes) == ("automl", "stepwell.payload.automl.main", "outputs/automl")
+    assert (spec.kind, spec.module) == ("automl", "stepwell.payload.automl.main")
+    assert spec.resumes == "outputs/automl/trials.jsonl"
     assert (spec.source_directory, spec.script, spec.version) == (None, None, "2")
     assert spec.settings["settings"]["iterations"] == 7
     assert spec.settings["outputs"] == {"model": BEST, "model_2": {"iteration": 2, "metric": None}}
