@@ -67,7 +67,7 @@ class KeptFile:
 def left_for(
     ws: Workspace, spec: StepSpec, state: StepState, fingerprint: str | None, target: Target, log: Logger
 ) -> tuple[Transfer, ...]:
-    """Return the file that this step resumes from, as the newest earlier try that has written to it left it; or nothing.
+    """Return the file that this step resumes from, as the newest earlier try has left it; or nothing.
 
     Only a try counts that has not completed and had the same code, settings and data: after one that has completed, a
     step that runs again begins anew.

@@ -68,8 +68,8 @@ class StepSpec:
     :param module: a module of the payload that is run in place of a script, on any target that runs Python or Spark.
     :param settings: plain data for the module, which finds it in ``job.json`` under the name of its package.
     :param packages: pip requirements of the module, added to those of the environment.
-    :param resumes: a file that the step writes as it goes, such as ``outputs/x/history``: the next try finds that of one
-        that failed in ``resume/`` of its job directory.
+    :param resumes: a file that the step writes as it goes, such as ``outputs/x/history``: the next try finds what one
+        that failed has written in ``resume/`` of its job directory.
     """
 
     name: str
