@@ -204,7 +204,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         if settings["seed"] == 666:
             raise RuntimeError("no trial has succeeded")
         _write(Path(folder), settings, more["run_id"], more["emit"])
-        return {}
+        return {"best": {"iteration": 1}}
 
     main = types.ModuleType("stepwell.payload.automl.main")
     main.search, main.fitted = search, lambda folder, iteration: ("fitted", iteration)  # type: ignore[attr-defined]

@@ -45,6 +45,10 @@ class _Trial:
         """The properties."""
         return self.get_properties()
 
+    def __repr__(self) -> str:
+        trial = self._trial
+        return f"Run(Id: {trial['id']}, Type: automl.child, Model: {trial['model']}, Status: {trial['status']})"
+
 
 class _OnlineTrial(_Trial, Run):
     def __init__(self, parent: Any, trial: dict[str, Any]) -> None:
@@ -209,8 +213,8 @@ class AutoMLRun:
         primary = self._settings["primary_metric"]
         if metric is None or metric == primary:
             best = self._summary.get("best")
-            if isinstance(best, int):
-                return self._completed(best)
+            if best:
+                return self._completed(best["iteration"])
         name = automl.check_metric(self._settings["task"], metric or primary)
         best_trial = None
         for trial in self._trials():
