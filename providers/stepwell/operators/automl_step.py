@@ -155,7 +155,8 @@ class AutoMLStepOperator(StepOperator):
             from stepwell.runtime.automl import check_metric
 
             return check_metric(settings["task"], metric)
-        most = settings.get("iterations") or 1000
+        ensembles = [name for name in ("enable_voting_ensemble", "enable_stack_ensemble") if settings.get(name)]
+        most = (settings.get("iterations") or 1000) + len(ensembles)  # these come last
         whole = isinstance(iteration, int) and not isinstance(iteration, bool)
         if not whole or not 0 <= iteration < most:
             raise UserErrorException(

@@ -196,7 +196,7 @@ def test_another_model_is_one_more_output_with_an_edge() -> None:
     [
         ({"metric": "AUC_wieghted"}, "No metric 'AUC_wieghted'.*Allowed: AUC_weighted"),
         ({"metric": "r2_score"}, "No metric 'r2_score' is recorded for classification"),
-        ({"iteration": 10}, "iteration=10 .* Allowed: 0 to 9"),
+        ({"iteration": 12}, "iteration=12 .* Allowed: 0 to 11"),  # 10 and two ensembles
         ({"iteration": -1}, "iteration=-1"),
         ({"iteration": "3"}, "iteration='3'"),
         ({"iteration": True}, "iteration=True"),
