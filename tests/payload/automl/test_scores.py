@@ -10,6 +10,7 @@ import pytest
 from sklearn import metrics as reference
 
 from stepwell.payload.automl import scores
+from stepwell.runtime.automl import METRICS
 
 
 def predicted(rows: int, classes: int, seed: int = 0, digits: int | None = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -183,6 +184,15 @@ def test_what_is_minimised() -> None:
     assert scores.better("root_mean_squared_error", 0.7, 0.8)
     assert scores.better("root_mean_squared_error", 0.7, float("nan"))
     assert not scores.better("accuracy", None, 0.1)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression", "forecasting"])
+def test_the_metrics_and_their_directions_are_those_that_dags_are_checked_by(task: str) -> None:
+    if task == "classification":
+        found = scores.classification(np.array([0, 1]), np.array([[0.6, 0.4], [0.3, 0.7]]))
+    else:
+        found = scores.regression(np.arange(3.0), np.arange(3.0))
+    assert {m: "min" if scores.is_loss(m) else "max" for m in found} == METRICS[task]
 
 
 def test_means_of_folds() -> None:
