@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepwell.payload.automl.checks import check
+from stepwell.payload.automl.checks import check, featurize
 from stepwell.payload.automl.errors import AutoMLError
 
 
@@ -222,3 +222,13 @@ def test_many_cells_in_an_hour_are_warned_of(monkeypatch: pytest.MonkeyPatch) ->
     checked = check(frame(), settings(experiment_timeout_hours=1))
     assert checked.facts["cells_for_an_hour"] == 120
     assert check(frame(), settings(experiment_timeout_hours=2)).notes == []
+
+
+def test_no_column_that_says_anything() -> None:
+    data = frame()[["label"]].assign(same=1, id=range(60), code=[f"{n:x}" for n in range(60)])
+    checked = check(data, settings())
+    with pytest.raises(AutoMLError, match="No column is left to learn from.*'id' counts the rows"):
+        featurize(checked.X, settings())
+    with pytest.raises(AutoMLError, match="featurization is 'off'"):
+        featurize(checked.X, settings(featurization="off"))
+    assert featurize(frame()[["a"]], settings(seed=7)).seed == 7

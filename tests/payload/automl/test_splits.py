@@ -105,3 +105,18 @@ def test_any_first_rows_are_a_fair_sample() -> None:
     for n in (500, 2000, 5000):
         np.testing.assert_allclose(np.bincount(y[order[:n]]) / n, [0.9, 0.09, 0.01], atol=0.012)
     assert sorted(fair_order(np.arange(10.0), "regression")) == list(range(10))
+
+
+def test_given_splits_must_learn_every_class() -> None:
+    splits = pd.DataFrame({"one": [1, 1, 0, 0]})
+    with pytest.raises(AutoMLError, match="split 'one' learns from lack a class"):
+        folds(np.array([0, 0, 1, 1]), "classification", {}, splits=splits)
+    with pytest.raises(AutoMLError, match="4 rows, the data 3"):
+        folds(np.arange(3.0), "regression", {}, splits=splits)
+
+
+def test_the_one_row_of_a_class_is_always_learnt() -> None:
+    y = np.array([0] * 30 + [1] * 30 + [2])
+    for given in ({"n_cross_validations": 5}, {"validation_size": 0.3}):
+        made, _ = folds(y, "classification", given)
+        assert all(60 in learn for learn, _ in made)

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from stepwell.payload.automl import labels
-from stepwell.payload.automl.columns import PURPOSES, as_numbers, kind_of
+from stepwell.payload.automl.columns import PURPOSES, FeaturizationError, as_numbers, kind_of
 from stepwell.payload.automl.errors import AutoMLError
+from stepwell.payload.automl.featurizer import Featurizer
 from stepwell.runtime.names import nearest
 
 #: Fewer rows are no basis for a search.
@@ -74,6 +75,17 @@ def check(
             checked.notes += other.notes
     _cells(checked, settings)
     return checked
+
+
+def featurize(X: pd.DataFrame, settings: Mapping[str, Any]) -> Featurizer:
+    """Return the featurizer of a search, fitted to *X*.
+
+    :raises AutoMLError: a column is not what the configuration says, or no column is left to learn from.
+    """
+    try:
+        return Featurizer(settings.get("featurization") or "auto", int(settings.get("seed") or 1)).fit(X)
+    except FeaturizationError as error:
+        raise AutoMLError(str(error)) from error
 
 
 def _frame(frame: pd.DataFrame, settings: Mapping[str, Any], what: str, model: Checked | None) -> Checked:

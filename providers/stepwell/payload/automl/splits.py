@@ -100,7 +100,7 @@ def folds(
         known = rows - validation_rows
         return [(np.arange(known), np.arange(known, rows))], f"validation data of {validation_rows:,} rows"
     if splits is not None:
-        return _given(splits)
+        return _given(splits, y, task)
     count, share = _asked(rows, settings)
     if count and count > rows:
         raise AutoMLError(
@@ -127,11 +127,19 @@ def _asked(rows: int, settings: Mapping[str, Any]) -> tuple[int, float]:
     return 0, HELD_OUT
 
 
-def _given(splits: Any) -> tuple[Folds, str]:
+def _given(splits: Any, y: np.ndarray, task: str) -> tuple[Folds, str]:
+    if len(splits) != len(y):
+        raise AutoMLError(f"The given splits have {len(splits):,} rows, the data {len(y):,}")
     made = []
     for name in splits.columns:
-        learn = splits[name].to_numpy() == 1
-        made.append((np.flatnonzero(learn), np.flatnonzero(~learn)))
+        chosen = splits[name].to_numpy() == 1
+        learn, judge = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+        if task == "classification" and len(np.setdiff1d(y, y[learn])):
+            raise AutoMLError(
+                f"The rows that the split {name!r} learns from lack a class of the label",
+                hint="Mark at least one row of each class with 1",
+            )
+        made.append((learn, judge))
     names = ", ".join(map(str, splits.columns))
     return made, f"{len(made)} given split{'s' * (len(made) != 1)} ({names})"
 
@@ -149,6 +157,9 @@ def _cross_validation(y: np.ndarray, task: str, count: int, seed: int) -> tuple[
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # classes with fewer rows than folds
         made = list(splitter.split(np.zeros(len(y)), y))
+    alone = np.flatnonzero(np.bincount(y)[y] == 1)
+    if len(alone):  # the one row of a class is always learnt from, else the models of some folds would not know it
+        made = [(np.union1d(learn, alone), np.setdiff1d(judge, alone)) for learn, judge in made]
     return made, f"{count}-fold cross-validation" + _stratified(task)
 
 
