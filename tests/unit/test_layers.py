@@ -18,15 +18,20 @@ STANDARD_LIBRARY_3_8 = (sys.stdlib_module_names - AFTER_PYTHON_3_8) | {"distutil
 # Libraries of a step's environment that payload may use; it imports them where it needs them.
 PAYLOAD_LIBRARIES = {
     "azureml",  # its own v1 names, which stand beside it on a step's path
+    "cloudpickle",  # by MLflow, for models
+    "flaml",
     "great_expectations",
     "jinja2",
     "markupsafe",
     "matplotlib",
+    "mlflow",
     "numpy",
     "pandas",
     "py4j",
     "pyarrow",
     "pyspark",
+    "scipy",
+    "sklearn",
 }
 AIRFLOW_NAMES = {"airflow", "fastapi", "starlette"}
 

@@ -26,11 +26,15 @@ class Reporter(ABC):
         """
 
     @abstractmethod
-    def completed(self, metrics: Mapping[str, float], predictions: np.ndarray | None) -> None:
+    def completed(
+        self, metrics: Mapping[str, float], predictions: np.ndarray | None, parameters: Mapping[str, Any]
+    ) -> None:
         """The trial that has begun is over.
 
         :param metrics: v1's names, means over the folds.
-        :param predictions: for the judged rows of all folds in their order: numbers, or a row of probabilities each.
+        :param predictions: for the judged rows of all folds in their order: numbers, or a row of probabilities each;
+            None if it has seen a sample only.
+        :param parameters: as it was fitted in truth, where a limit has cut it short.
         """
 
     @abstractmethod
@@ -45,12 +49,8 @@ class Engine(ABC):
     name: str
 
     @abstractmethod
-    def learners(self, task: str, models: Sequence[str]) -> list[str]:
-        """Return the engine's own names for v1's *models*, the promising ones first."""
-
-    @abstractmethod
-    def model_of(self, learner: str, task: str) -> str:
-        """Return v1's name of a learner."""
+    def words(self, learner: str, task: str) -> str:
+        """Return the pipeline of a learner in words: "StandardScaler, LogisticRegression"."""
 
     @abstractmethod
     def search(
@@ -80,7 +80,7 @@ class Engine(ABC):
     ) -> Any:
         """Return a pipeline fitted to the problem's rows at the positions *rows* (None = all).
 
-        It needs nothing of the engine any more: it has ``predict`` (codes of classes, or numbers), ``predict_proba``
-        for a classification, for frames like ``problem.X``, and consists of scikit-learn's, LightGBM's and XGBoost's
+        It needs nothing of the engine any more: it has ``predict`` (codes of classes, or numbers), for a classification
+        ``predict_proba``, for frames like ``problem.X``, and consists of scikit-learn's, LightGBM's and XGBoost's
         classes and of those of :mod:`stepwell.payload.automl.steps`.
         """

@@ -39,8 +39,11 @@ class Problem:
     classes: list[Any] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, folder: str) -> list[str]:
-        """Write it to files below *folder* and return their paths; :meth:`load` maps them instead of reading them."""
+    def save(self, folder: str, prefix: str = "") -> list[str]:
+        """Write it to files below *folder* and return their paths; :meth:`load` maps them instead of reading them.
+
+        :param prefix: of the files' names, where they share a folder with others.
+        """
         os.makedirs(folder, exist_ok=True)
         categories = {c: self.X[c].cat.categories.tolist() for c in self.X if self.X[c].dtype.name == "category"}
         numbers = [c for c in self.X if c not in categories]
@@ -64,18 +67,18 @@ class Problem:
             "arrays": sorted(arrays),
         }
         for name, array in arrays.items():
-            np.save(os.path.join(folder, name + ".npy"), array, allow_pickle=False)
-        with open(os.path.join(folder, _DOCUMENT), "w", encoding="utf-8") as file:
+            np.save(os.path.join(folder, f"{prefix}{name}.npy"), array, allow_pickle=False)
+        with open(os.path.join(folder, prefix + _DOCUMENT), "w", encoding="utf-8") as file:
             json.dump(document, file)
-        return [os.path.join(folder, name) for name in [_DOCUMENT, *(f"{a}.npy" for a in sorted(arrays))]]
+        return [os.path.join(folder, prefix + name) for name in [_DOCUMENT, *(f"{a}.npy" for a in sorted(arrays))]]
 
     @classmethod
-    def load(cls, folder: str) -> Problem:
+    def load(cls, folder: str, prefix: str = "") -> Problem:
         """Return the problem that :meth:`save` wrote; what workers on one machine map, they share."""
-        with open(os.path.join(folder, _DOCUMENT), encoding="utf-8") as file:
+        with open(os.path.join(folder, prefix + _DOCUMENT), encoding="utf-8") as file:
             document = json.load(file)
         arrays = {
-            name: np.load(os.path.join(folder, name + ".npy"), mmap_mode="r", allow_pickle=False)
+            name: np.load(os.path.join(folder, f"{prefix}{name}.npy"), mmap_mode="r", allow_pickle=False)
             for name in document["arrays"]
         }
         X = pd.DataFrame(arrays["numbers"], columns=document["numbers"], copy=False)

@@ -1,0 +1,373 @@
+"""What follows a search: ensembles, the best model fitted to all rows, what explains it, and the step's outputs.
+
+The model is written last of all that can fail; what only explains it may fail without it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from stepwell.payload.automl import ensembles, model, scores
+from stepwell.payload.automl.engine import Engine
+from stepwell.payload.automl.errors import AutoMLError, SearchFailed
+from stepwell.payload.automl.learning import metrics_of, predict
+from stepwell.payload.automl.preparing import Prepared
+from stepwell.payload.automl.request import Request
+from stepwell.payload.automl.search import Search
+from stepwell.payload.automl.trial import COMPLETED, FAILED, Trial
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+#: Longer than this the importances are not measured, in seconds.
+EXPLAIN_SECONDS = 30.0
+#: What a trial that is an ensemble has for a learner.
+ENSEMBLE = "ensemble"
+
+
+class Finish:
+    """The end of a search.
+
+    :param cores: how many the machine of this process has.
+    """
+
+    def __init__(
+        self, request: Request, prepared: Prepared, search: Search, engine: Engine, cores: int, say: Say = print
+    ) -> None:
+        self.request = request
+        self.prepared = prepared
+        self.problem = prepared.problem
+        self.search = search
+        self.engine = engine
+        self.cores = cores
+        self.say = say
+        self.metric = search.limits.metric
+        self._made: dict[int, ensembles.Ensemble] = {}
+        self._fitted: dict[int, Any] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Finish, and return the summary.
+
+        :raises SearchFailed: no trial was completed.
+        """
+        if self.search.best is None:
+            self._write_report({}, None)
+            raise self._nothing()
+        self._may_fail("The ensembles", self._ensembles)
+        best = self.search.best
+        self.say(f"the best is iteration {best.iteration}: {best.pipeline}, {self.metric} {best.score:.5f}; fitting it")
+        predictions = self._predictions(best.iteration)
+        pipeline = self._pipeline(best.iteration)
+        test = self._may_fail("The test", lambda: self._test(pipeline))
+        explained = self._may_fail("The importances", lambda: self._importances(pipeline)) or []
+        summary = self._summary(best, test)
+        self._json("importances.json", explained)
+        self._json("summary.json", summary)
+        self._outputs(best, pipeline, test)
+        evaluation = self._may_fail("The evaluation", lambda: self.prepared.evaluation(predictions, pipeline))
+        more = {"importances": explained, "test_metrics": test and test["metrics"]}
+        self._write_report({**more, "evaluation": evaluation or (test and test["evaluation"])}, best)
+        return summary
+
+    def _nothing(self) -> SearchFailed:
+        failed = [t for t in self.search.trials if t.status == FAILED]
+        reasons = list(dict.fromkeys(f"{t.model}: {t.reason}" for t in failed))
+        return SearchFailed(
+            f"No trial was completed ({len(failed)} failed; {self.search.over})",
+            hint="The reasons:\n" + "\n".join(reasons[:5]) if reasons else "Give the search more time, or more memory",
+        )
+
+    def _may_fail(self, what: str, make: Callable[[], T]) -> T | None:
+        """Return what *make* makes; what is only nice to have does not cost the model."""
+        try:
+            return make()
+        except Exception as error:
+            self.say(f"warning: {what} could not be made: {type(error).__name__}: {error}")
+            return None
+
+    # -- ensembles and fits ----------------------------------------------------------------------------------------
+
+    def _ensembles(self) -> None:
+        settings = self.request.settings
+        wanted = [
+            (settings.get("enable_voting_ensemble"), ensembles.voting),
+            (settings.get("enable_stack_ensemble"), ensembles.stack),
+        ]
+        if not any(asked for asked, _ in wanted) or settings["task"] == "forecasting":
+            return
+        usable = [t for t in self.search.trials if t.iteration in self.search.predictions]
+        chosen = ensembles.candidates(usable, self.metric)
+        known = {number: np.load(self.search.predictions[number], allow_pickle=False) for number in chosen}
+        if len(known) < 2:
+            return
+        judged = ensembles.Judged.of(self.problem)
+        for asked, make in wanted:
+            began, started = time.monotonic(), time.time()
+            made = make(judged, known) if asked else None
+            if made is None:
+                continue
+            number = self.search.take_number()
+            self._made[number] = made
+            members = {str(i): round(float(w), 6) for i, w in made.weights.items()}
+            self.search.add(
+                Trial(
+                    number, f"{self.request.run_id}_{number}", made.name, made.name, {"members": members}, ENSEMBLE,
+                    len(self.problem.folds[0][0]), COMPLETED, None, dict(made.metrics), made.score, started,
+                    round(time.monotonic() - began, 3),
+                )
+            )  # fmt: skip
+
+    def _trial(self, iteration: int) -> Trial:
+        return next(t for t in self.search.trials if t.iteration == iteration)
+
+    def _estimator(self, iteration: int) -> Any:
+        """Return the trial's pipeline, fitted to all rows."""
+        if iteration not in self._fitted:
+            if iteration in self._made:
+                ensemble = self._made[iteration]
+                fitted = {number: self._estimator(number) for number in ensemble.weights}
+                self._fitted[iteration] = ensemble.estimator(fitted)
+            else:
+                trial = self._trial(iteration)
+                rows = np.arange(self.problem.facts["known"])
+                everything = None if len(rows) == len(self.problem.y) else rows
+                self._fitted[iteration] = self.engine.fit(
+                    self.problem, trial.learner, trial.parameters, everything, self.cores
+                )
+        return self._fitted[iteration]
+
+    def _predictions(self, iteration: int) -> np.ndarray | None:
+        """Return what the trial predicted for the judged rows; where that is not known, by fitting it to each fold."""
+        if iteration in self._made:
+            return self._made[iteration].predictions
+        if iteration in self.search.predictions:
+            return np.asarray(np.load(self.search.predictions[iteration], allow_pickle=False))
+        trial, problem = self._trial(iteration), self.problem
+
+        def again() -> np.ndarray:
+            parts = []
+            for learn, judge in problem.folds:
+                fitted = self.engine.fit(problem, trial.learner, trial.parameters, learn, self.cores)
+                parts.append(predict(fitted, problem.X.iloc[judge], problem))
+            return np.concatenate(parts)
+
+        return self._may_fail("The predictions of the validation", again)
+
+    def _pipeline(self, iteration: int) -> Any:
+        estimator = self._estimator(iteration)
+        return self.prepared.pipeline(estimator, self._trial(iteration).model, self._predictions(iteration))
+
+    # -- judged and explained --------------------------------------------------------------------------------------
+
+    def _test(self, pipeline: Any) -> dict[str, Any] | None:
+        """Judge the model by the rows that were kept aside."""
+        if self.prepared.test is None:
+            return None
+        frame, truth = self.prepared.test
+        if self.problem.task == "classification":
+            predictions = np.asarray(pipeline.predict_proba(frame), dtype=float)
+        else:
+            predictions = np.asarray(pipeline.predict(frame), dtype=float)
+        metrics = metrics_of(self.problem, truth, predictions)
+        self.say(f"test data of {len(frame):,} rows: {self.metric} {metrics[self.metric]:.5f}")
+        kind = "probabilities" if self.problem.task == "classification" else "predictions"
+        evaluation = {"source": "test", "y_true": truth, kind: predictions}
+        return {"metrics": metrics, "rows": len(frame), "evaluation": evaluation}
+
+    def _importances(self, pipeline: Any) -> list[dict[str, Any]]:
+        from stepwell.payload.automl import explain
+
+        if not self.request.settings.get("model_explainability", True):
+            return []
+        task, facts = self.request.settings["task"], self.problem.facts
+        more: dict[str, Any] = {"metric": self.metric, "facts": facts, "seconds": EXPLAIN_SECONDS, "say": self.say}
+        if task == "forecasting":
+            found = explain.importances(
+                self._estimator(self._best.iteration), self.problem.X, self.problem.y, task="regression", **more
+            )
+            return _by_column(found, list(self.problem.X.columns), list(self.prepared.featurizer.lineage))
+        return explain.importances(pipeline, self.prepared.frame, self.prepared.target, task=task, **more)
+
+    @property
+    def _best(self) -> Trial:
+        assert self.search.best is not None  # noqa: S101 - run() has looked
+        return self.search.best
+
+    # -- what is left behind ---------------------------------------------------------------------------------------
+
+    def _summary(self, best: Trial, test: dict[str, Any] | None) -> dict[str, Any]:
+        return {
+            "run_id": self.request.run_id,
+            "task": self.request.settings["task"],
+            "primary_metric": self.metric,
+            "best": best.iteration,
+            "best_trial": best.to_dict(),
+            "trials": len(self.search.trials),
+            "failed": sum(t.status == FAILED for t in self.search.trials),
+            "seconds": round(self.search.spent, 1),
+            "ended_because": self.search.over,
+            "validation": self.prepared.validation,
+            "test": test and {"rows": test["rows"], "metrics": test["metrics"]},
+        }
+
+    def _outputs(self, best: Trial, pipeline: Any, test: dict[str, Any] | None) -> None:
+        outputs = self.request.outputs
+        for name, wanted in self.request.models.items():
+            trial = self._wanted(name, wanted, best)
+            made = pipeline if trial is best else self._pipeline(trial.iteration)
+            self._save(made, trial, outputs[name], test if trial is best else None)
+            self.say(f"output {name}: iteration {trial.iteration}, {trial.pipeline}")
+        if "leaderboard" in outputs:
+            os.makedirs(outputs["leaderboard"], exist_ok=True)
+            leaderboard(self.search.trials, self.metric).to_parquet(
+                os.path.join(outputs["leaderboard"], "leaderboard.parquet"), index=False
+            )
+        if "metrics" in outputs:
+            os.makedirs(outputs["metrics"], exist_ok=True)
+            found = {t.id: {n: [_finite(v)] for n, v in t.metrics.items()} for t in self.search.trials}
+            with open(os.path.join(outputs["metrics"], "metrics.json"), "w", encoding="utf-8") as file:
+                json.dump(found, file)
+
+    def _wanted(self, output: str, wanted: dict[str, Any], best: Trial) -> Trial:
+        """Return the trial that an output is to hold.
+
+        :raises AutoMLError: there is none such.
+        """
+        iteration, metric = wanted.get("iteration"), wanted.get("metric")
+        done = [t for t in self.search.trials if t.status == COMPLETED]
+        if iteration is not None:
+            found = [t for t in done if t.iteration == iteration]
+            if not found:
+                raise AutoMLError(
+                    f"The output {output!r} wants iteration {iteration}, which was not completed",
+                    allowed=[t.iteration for t in done][:50],
+                )
+            return found[0]
+        if metric is None:
+            return best
+        return min(done, key=lambda t: scores.loss(metric, t.metrics.get(metric)))
+
+    def _save(self, pipeline: Any, trial: Trial, folder: str, test: dict[str, Any] | None) -> None:
+        model.save(
+            pipeline,
+            folder,
+            task=self.request.settings["task"],
+            label=self.request.settings["label_column_name"],
+            example=self.prepared.frame,
+            metric=self.metric,
+            score=trial.score,
+            metrics=trial.metrics,
+            iteration=trial.iteration,
+            name=trial.model,
+            run_id=self.request.run_id,
+            rows=int(self.problem.facts["known"]),
+            more={"parameters": trial.parameters, "pipeline": trial.pipeline, "test": test and test["metrics"]},
+        )
+
+    def _write_report(self, found: dict[str, Any], best: Trial | None) -> None:
+        self._may_fail("The report", lambda: self._report(found, best))
+
+    def _report(self, found: dict[str, Any], best: Trial | None) -> None:
+        from stepwell.payload.automl import report
+
+        settings, trials = self.request.settings, self.search.trials
+        results = {
+            "title": f"AutoML: {settings['task']} of {settings['label_column_name']}",
+            "run_id": self.request.run_id,
+            "settings": settings,
+            "task": settings["task"],
+            "primary_metric": self.metric,
+            "classes": self.problem.classes,
+            "started": min((t.started for t in trials), default=time.time()),
+            "seconds": self.search.spent,
+            "data": {
+                "rows": self.prepared.rows,
+                "columns": self.prepared.columns,
+                "validation": self.prepared.validation,
+                "test_rows": len(self.prepared.test[1]) if self.prepared.test else None,
+            },
+            "trials": [t.to_dict() for t in trials],
+            "best": None if best is None else best.iteration,
+            "ended_because": self.search.over,
+            "guardrails": self.prepared.guardrails,
+            "importances": [],
+            "featurization": self.prepared.featurizer.described,
+            "evaluation": None,
+            "test_metrics": None,
+            "environment": environment(),
+            **found,
+        }
+        with open(os.path.join(self.request.results, "report.html"), "w", encoding="utf-8") as file:
+            file.write(report.render(results))
+
+    def _json(self, name: str, value: Any) -> None:
+        with open(os.path.join(self.request.results, name), "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, default=str)
+
+
+def leaderboard(trials: list[Trial], metric: str) -> pd.DataFrame:
+    """Return a row for each trial, the best first; those without a score last."""
+    ordered = sorted(trials, key=lambda t: (scores.loss(metric, t.score), t.iteration))
+    names = sorted({n for t in trials for n in t.metrics})
+    rows = [
+        {
+            "rank": rank + 1 if t.status == COMPLETED else None,
+            "iteration": t.iteration,
+            "model": t.model,
+            "pipeline": t.pipeline,
+            "score": t.score,
+            "seconds": t.seconds,
+            "rows": t.rows,
+            "status": t.status,
+            "reason": t.reason,
+            **{n: t.metrics.get(n) for n in names},
+            "parameters": json.dumps(t.parameters),
+        }
+        for rank, t in enumerate(ordered)
+    ]
+    frame = pd.DataFrame(rows)
+    frame["rank"] = frame["rank"].astype("Int64")
+    for name in ["score", "seconds", *names]:
+        frame[name] = frame[name].astype(float)
+    return frame
+
+
+def environment() -> dict[str, str]:
+    """Return the versions of the packages that a search is made with."""
+    from importlib import metadata
+
+    names = ("flaml", "lightgbm", "xgboost-cpu", "scikit-learn", "pandas", "numpy", "mlflow-skinny")
+    return {name: metadata.version(name) for name in names if _installed(name)}
+
+
+def _installed(name: str) -> bool:
+    from importlib import metadata
+
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _by_column(found: list[dict[str, Any]], features: list[str], lineage: list[Any]) -> list[dict[str, Any]]:
+    """Return importances of features as those of the columns that they were made of."""
+    columns: dict[str, dict[str, Any]] = {}
+    origin = dict(zip(features, lineage, strict=True))
+    for item in found:
+        column = str(origin.get(item["column"], item["column"]))
+        known = columns.setdefault(column, {"column": column, "importance": 0.0, "std": 0.0})
+        known["importance"] += item["importance"]
+        known["std"] = math.hypot(known["std"], item["std"])
+    return sorted(columns.values(), key=lambda c: -c["importance"])
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,66 @@
+"""Whoever watches over one worker's process: starts it, kills it when it must be, starts it again when it has died.
+
+Runs in a thread of the step's process, or in a task of Spark on an executor. What a trial does to its process, a crash,
+a full memory, an endless loop, ends that process and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from stepwell.payload.automl import wire
+
+#: How often a worker is looked after, in seconds.
+LOOK_SECONDS = 0.25
+
+
+def keep(address: str, token: str, number: int, folder: str, threads: int) -> None:
+    """Keep worker *number* running until the search is over.
+
+    :param folder: where the problem's files are on this machine.
+    :param threads: how many cores a trial may use.
+    """
+    with wire.connect(address, token, role="keeper", worker=number) as line:
+        again = True
+        while again:
+            child = _start(address, token, number, folder, threads)
+            try:
+                killed = _watch(child, line)
+            finally:
+                if child.poll() is None:
+                    child.kill()
+                child.wait()
+            again = bool(line.ask({"kind": "died", "reason": killed or _why(child.returncode)}).get("again"))
+
+
+def _start(address: str, token: str, number: int, folder: str, threads: int) -> subprocess.Popen[bytes]:
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    environment = {**os.environ, **limits, wire.TOKEN: token, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    argv = [sys.executable, "-m", "stepwell.payload.automl.worker", address, str(number), folder]
+    return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL)
+
+
+def _watch(child: subprocess.Popen[bytes], line: wire.Line) -> str | None:
+    """Wait for the worker's end; return why it was killed, if it was."""
+    while True:
+        try:
+            child.wait(LOOK_SECONDS)
+            return None
+        except subprocess.TimeoutExpired:
+            pass
+        reason = line.ask({"kind": "look"}).get("kill")
+        if reason is not None:
+            child.kill()
+            child.wait()
+            return str(reason)
+
+
+def _why(code: int) -> str:
+    if code >= 0:
+        return f"its process ended with exit code {code}"
+    name = signal.Signals(-code).name
+    memory = " (often the kernel, when memory runs out)" if name == "SIGKILL" else ""
+    return f"its process was killed by {name}{memory}"

@@ -1,0 +1,165 @@
+"""The search of a step: ``python -m stepwell.payload.automl.main <job directory, or file of a request>``.
+
+The story: read, check, featurize, split; search by several workers; finish. In the driver of a Spark application it is
+told by a process beside the driver, which lends its executors to it (:mod:`stepwell.payload.automl.on_spark`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from stepwell.payload.automl import on_spark
+from stepwell.payload.automl.request import Request
+
+#: The exit code of a search that was told to end.
+STOPPED = 128 + signal.SIGTERM
+
+
+def main(arguments: list[str]) -> int:
+    """Search; return the exit code of the step."""
+    from stepwell.runtime.errors import StepwellError
+
+    if len(arguments) != 1:
+        print("usage: python -m stepwell.payload.automl.main <job directory>", file=sys.stderr)
+        return 2
+    try:
+        if on_spark.is_driver():
+            return on_spark.drive(arguments[0])
+        run(Request.read(arguments[0]))
+    except StepwellError as error:
+        _tell(arguments[0], error)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def run(request: Request, say: Callable[[str], None] = lambda text: print(text, flush=True)) -> dict[str, Any]:
+    """Search, finish, and return the summary.
+
+    :raises AutoMLError: data and settings do not allow a search; nothing has been written to the outputs.
+    :raises SearchFailed: no trial was completed.
+    """
+    from stepwell.payload.automl import engines
+    from stepwell.payload.automl.finish import Finish
+    from stepwell.payload.automl.limits import Limits
+    from stepwell.payload.automl.pools import Processes, pool_of
+    from stepwell.payload.automl.preparing import prepare
+    from stepwell.payload.automl.search import Search, read_history
+    from stepwell.payload.automl.server import Server
+
+    ending = _Ending()
+    settings = request.settings
+    emit = _events(request)
+    os.makedirs(request.results, exist_ok=True)
+    _json(request, "settings.json", settings)
+    prepared = prepare(settings, _data(request), say)
+    _json(request, "guardrails.json", prepared.guardrails)
+    _json(request, "featurization.json", prepared.featurizer.described)
+    names = engines.learners(settings["task"], engines.models(settings))
+    pool = pool_of()
+    threads = int(settings.get("max_cores_per_iteration") or 1)
+    workers = _workers(settings, pool.cores(), threads, say)
+    earlier = read_history(request.resume) if request.resume else []
+    if earlier:
+        say(f"going on after {len(earlier)} trials of an earlier try")
+    prefix = "search."
+    files = prepared.problem.save(os.path.join(request.work, "problem"), prefix)
+    search = Search(
+        request.run_id,
+        Limits.of(settings),
+        engines.islands(names, workers),
+        settings["task"],
+        request.results,
+        os.path.join(request.work, "predictions"),
+        rows=len(prepared.problem.folds[0][0]),
+        earlier=earlier,
+        emit=emit,
+        say=say,
+    )
+    ending.search = search
+    engine = settings.get("engine") or "flaml"
+    server = Server(search, {"engine": engine, "cores": threads, "prefix": prefix}, pool.host)
+    say(
+        f"searching with {workers} worker{'s' * (workers > 1)}: {', '.join(engines.models(settings))};"
+        f" by {search.limits.metric}; {search.limits}"
+    )
+    pool.run(server, workers, files, prefix, threads)
+    server.close()
+    if ending.told:
+        print(f"stopped: {ending.told}", file=sys.stderr, flush=True)
+        sys.exit(STOPPED)
+    say(f"the search is over after {len(search.trials)} trials: {search.over}")
+    summary = Finish(request, prepared, search, engines.engine_of(engine), Processes().cores(), say).run()
+    if request.job is not None:
+        shutil.rmtree(os.path.join(request.work, "problem"), ignore_errors=True)
+    return summary
+
+
+def _tell(where: str, error: Any) -> None:
+    """Leave the error to the script that has asked for the search."""
+    if os.path.isfile(where):
+        told = {"type": type(error).__name__, "what": error.what, "allowed": error.allowed, "hint": error.hint}
+        with open(os.path.join(os.path.dirname(where), "error.json"), "w", encoding="utf-8") as file:
+            json.dump(told, file)
+
+
+class _Ending:
+    """Ends the search when the step is told to end."""
+
+    def __init__(self) -> None:
+        self.search: Any = None
+        self.told: str | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+
+    def _end(self, number: int, _frame: object) -> None:
+        self.told = f"the step was told to end ({signal.Signals(number).name})"
+        if self.search is None or self.search.over is not None:
+            sys.exit(STOPPED)
+        self.search.cancel(self.told)
+
+
+def _workers(settings: dict[str, Any], cores: int, threads: int, say: Callable[[str], None]) -> int:
+    """Return how many trials run at a time: no more than there are cores for."""
+    wanted = int(settings.get("max_concurrent_iterations") or 1)
+    possible = max(1, cores // threads)
+    if wanted > possible:
+        say(
+            f"note: max_concurrent_iterations={wanted} needs {wanted * threads} cores, and there are {cores}:"
+            f" {possible} at a time"
+        )
+    return min(wanted, possible)
+
+
+def _data(request: Request) -> dict[str, Any]:
+    if request.inputs is not None:
+        import pandas as pd
+
+        return {name: pd.read_parquet(path) for name, path in request.inputs.items()}
+    from stepwell.payload.automl.reading import read_inputs
+    from stepwell.payload.context import JobContext
+
+    return read_inputs(JobContext(str(request.job)))
+
+
+def _events(request: Request) -> Callable[..., None] | None:
+    """Return what writes the events of the job that this process belongs to, if it belongs to one."""
+    from stepwell.payload.context import JobContext, current
+
+    job = JobContext(request.job) if request.job else current()
+    return None if job is None else job.emit
+
+
+def _json(request: Request, name: str, value: Any) -> None:
+    with open(os.path.join(request.results, name), "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, default=str)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

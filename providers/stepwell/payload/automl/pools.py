@@ -1,0 +1,101 @@
+"""Where the workers of a search run: as processes here, or as tasks of Spark on its executors."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from stepwell.payload.automl import wire
+from stepwell.payload.automl.keeper import keep
+from stepwell.payload.automl.search import Search
+from stepwell.payload.automl.server import Server
+
+#: ``host:port`` and the token of the Spark driver that runs a search's workers.
+POOL, POOL_TOKEN = "STEPWELL_AUTOML_POOL", "STEPWELL_AUTOML_POOL_TOKEN"  # noqa: S105 - names of variables
+#: A job of Spark that has ended before its search is started again so often.
+AGAIN = 3
+
+
+class Pool(ABC):
+    """Runs workers.
+
+    :param host: where the search listens, so that its workers reach it.
+    """
+
+    host = "127.0.0.1"
+
+    @abstractmethod
+    def cores(self) -> int:
+        """Return how many trials of one core can really run at a time."""
+
+    @abstractmethod
+    def run(self, server: Server, workers: int, files: Sequence[str], prefix: str, threads: int) -> None:
+        """Run the workers until the search is over.
+
+        :param files: the problem's; each worker needs them once.
+        :param threads: cores of one trial.
+        """
+
+
+class Processes(Pool):
+    """Processes on this machine."""
+
+    def cores(self) -> int:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def run(self, server: Server, workers: int, files: Sequence[str], prefix: str, threads: int) -> None:
+        folder = os.path.dirname(files[0])
+        keepers = [
+            threading.Thread(target=self._keep, args=(server, number, folder, threads)) for number in range(workers)
+        ]
+        for keeper in keepers:
+            keeper.start()
+        for keeper in keepers:
+            while keeper.is_alive():  # a join without an end would hold off signals
+                keeper.join(0.2)
+
+    @staticmethod
+    def _keep(server: Server, number: int, folder: str, threads: int) -> None:
+        try:
+            keep(server.address, server.token, number, folder, threads)
+        finally:
+            server.search.finished(number)
+
+
+class Executors(Pool):
+    """The executors of a Spark application, through its driver (see :mod:`stepwell.payload.automl.on_spark`)."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self._line = wire.connect(address, token)
+        about = self._line.ask({"kind": "about"})
+        self._cores, self.host = int(about["cores"]), str(about["host"])
+
+    def cores(self) -> int:
+        return self._cores
+
+    def run(self, server: Server, workers: int, files: Sequence[str], prefix: str, threads: int) -> None:
+        search: Search = server.search
+        numbers = list(range(workers))
+        for _ in range(AGAIN):
+            job = {"address": server.address, "token": server.token, "workers": numbers, "files": list(files)}
+            self._line.send({"kind": "run", **job, "prefix": prefix, "threads": threads})
+            answer = self._line.receive()[0]
+            numbers = search.unfinished
+            if not numbers:
+                return
+            print(f"Spark has ended the search's job: {answer.get('error') or 'no reason given'}; it begins again")
+            files = []  # they are there
+            time.sleep(1.0)
+        for number in numbers:
+            search.finished(number)
+
+
+def pool_of(environment: Any = os.environ) -> Pool:
+    """Return where this process is to run the workers of its search."""
+    if POOL in environment:
+        return Executors(environment[POOL], environment.pop(POOL_TOKEN))
+    return Processes()
