@@ -14,6 +14,7 @@ import pytest
 from stepwell.payload.automl import charts, charts_axes, report, scores
 from stepwell.payload.automl.charts_classification import Judged, confusion, roc
 from stepwell.payload.automl.report_markup import Safe, duration, number, tag
+from stepwell.payload.automl.report_trials import plain
 
 EVIL = "</title><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 
@@ -371,6 +372,11 @@ def test_numbers(value: Any, text: str) -> None:
 )
 def test_durations(seconds: Any, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_parameters() -> None:
+    found = [plain(v) for v in (0.1, 1 / 3, 5, True, None, "auto", [{"weight": 0.5}], "x" * 500)]
+    assert found == ["0.1", "0.333333", "5", "true", "null", "auto", '[{"weight": 0.5}]', "x" * 399 + "…"]
 
 
 def test_elements() -> None:

@@ -69,7 +69,7 @@ def failures(trials: Sequence[dict[str, Any]]) -> Safe | None:
 def plain(value: Any, limit: int = 400) -> str:
     """Return a parameter as text."""
     if isinstance(value, float):
-        return number(value, 6)
+        return f"{value:.6g}"
     if isinstance(value, str):
         return shorten(value, limit)
     return shorten(json.dumps(value, ensure_ascii=False, default=str), limit)
