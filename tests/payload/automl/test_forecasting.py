@@ -16,6 +16,7 @@ from stepwell.payload.automl.errors import AutoMLError
 from stepwell.payload.automl.forecasting import Prepared, prepare
 from stepwell.payload.automl.forecasting_model import ForecastingModel
 from stepwell.payload.automl.forecasting_times import ForecastError, grid_of
+from stepwell.payload.automl.problem import Problem
 
 
 def series(
@@ -96,7 +97,8 @@ def after(frame: pd.DataFrame, periods: int, freq: str = "D", **columns: Any) ->
 
 @pytest.mark.parametrize("horizon", [1, 5, 14])
 @pytest.mark.parametrize("cut", [40, 90, 112])
-def test_no_feature_knows_a_later_target(horizon: int, cut: int) -> None:
+@pytest.mark.parametrize("relative", [False, True])
+def test_no_feature_knows_a_later_target(horizon: int, cut: int, relative: bool) -> None:
     frame = shops()
     frame["visitors"] = np.random.default_rng(3).random(len(frame))
     given = settings(
@@ -109,24 +111,28 @@ def test_no_feature_knows_a_later_target(horizon: int, cut: int) -> None:
         features_unknown_at_forecast_time=["visitors"],
         cv_step_size=3,
     )
-    whole = prepare(frame, given)
+    whole = prepare(frame, given, relative=relative)
     later = frame["day"] > frame["day"].min() + pd.Timedelta(cut, "D")
     changed = frame.copy()
     changed.loc[later, ["sales", "visitors"]] = -1e6
-    other = prepare(changed, given)
+    other = prepare(changed, given, relative=relative)
     origin = (whole.rows["time"] - frame["day"].min()).dt.days - whole.rows["step"]
     seen = (origin <= cut).to_numpy()
     numbers = whole.X.select_dtypes("number").columns
     assert seen.sum() > 30
     np.testing.assert_allclose(whole.X.loc[seen, numbers], other.X.loc[seen, numbers])
+    np.testing.assert_allclose(whole.level[seen], other.level[seen])
     late = whole.X.loc[~seen, numbers].to_numpy() != other.X.loc[~seen, numbers].to_numpy()
     assert late.any() or cut > 110  # the test can tell
 
 
-def test_nothing_is_learnt_from_what_a_fold_judges_or_later() -> None:
+def test_nothing_is_learnt_from_what_a_fold_judges_or_later(tmp_path: Path) -> None:
     prepared = prepare(shops(), settings(time_series_id_column_names="shop", cv_step_size=2, n_cross_validations=4))
     times = prepared.rows["time"]
     assert len(prepared.folds) == 4
+    problem = Problem("regression", prepared.X, prepared.y, prepared.folds, "r2_score", facts=prepared.facts)
+    problem.save(str(tmp_path))
+    pd.testing.assert_frame_equal(Problem.load(str(tmp_path)).X, prepared.X)
     for learn, judge in prepared.folds:
         origin = times[judge] - pd.to_timedelta(prepared.rows["step"][judge], "D")
         assert origin.nunique() == 1
@@ -165,6 +171,25 @@ def test_a_forest_beats_the_baselines_on_a_seasonal_series() -> None:
     error = np.abs(validated(prepared) - truth).mean()
     for name, column in prepared.facts["baselines"].items():
         assert error < 0.9 * np.abs(prepared.X[column].to_numpy()[prepared.judged] - truth).mean(), name
+
+
+def test_learning_relative_to_the_level_follows_a_trend() -> None:
+    frame = series(300)
+    frame["sales"] += 0.5 * np.arange(300)
+    train, test = frame.iloc[:260], frame.iloc[260:]
+    given = settings(forecast_horizon=14, target_lags="auto")
+    plain, relative = prepare(train, given), prepare(train, given, relative=True)
+    assert relative.y + relative.X[relative.facts["level"]].to_numpy() == pytest.approx(plain.y)
+    assert relative.facts["y_max"] == plain.facts["y_max"] == train["sales"].max()
+    naive = plain.facts["baselines"]["naive"]
+    assert naive == relative.facts["baselines"]["naive"]
+    assert relative.X[naive].to_numpy() + relative.level == pytest.approx(plain.X[naive].to_numpy())
+    assert plain.facts["level"] is None
+    assert not plain.level.any()
+    evaluation = relative.evaluation(validated(relative))
+    assert evaluation["y_true"] == pytest.approx(plain.evaluation(validated(plain))["y_true"])
+    errors = [np.abs(forest(p).predict(test) - test["sales"]).mean() for p in (plain, relative)]
+    assert errors[1] < errors[0] / 2
 
 
 # Frequency, gaps, gathering

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
 import numpy as np
@@ -13,7 +13,7 @@ from stepwell.payload.automl.forecasting_featurizer import ForecastFeaturizer
 from stepwell.payload.automl.forecasting_guardrails import guardrails, notes
 from stepwell.payload.automl.forecasting_model import ForecastingModel
 from stepwell.payload.automl.forecasting_options import ForecastOptions, Rows
-from stepwell.payload.automl.forecasting_table import series_label
+from stepwell.payload.automl.forecasting_table import read_frame, series_label
 from stepwell.payload.automl.forecasting_times import ForecastError
 
 _MOST_FOLDS = 5
@@ -29,16 +29,19 @@ class Prepared:
 
     :param X: features ``f0``, ``f1``, …, in the order of time. A judged period stands in it once for each fold that
         judges it, and once more to learn from.
-    :param y: the target of each row.
+    :param y: what is learnt of each row: the target, or its difference from *level*.
+    :param level: of each row, 0 where what is learnt is the target itself.
     :param weight: of each row; None = all the same.
     :param folds: positions to learn from and to judge by. No row to learn from is later than the origin of its fold.
     :param rows: of each row of *X*: ``time``, ``series`` (label), ``series_number``, ``step``.
-    :param facts: for :class:`~stepwell.payload.automl.problem.Problem`: ``y_min``, ``y_max``, ``baselines``.
+    :param facts: for :class:`~stepwell.payload.automl.problem.Problem`: ``y_min``, ``y_max`` (of the target),
+        ``baselines``, and ``level``: the column of *X* that is the level, or None.
     :param validation: how is judged, in words.
     """
 
     X: pd.DataFrame
     y: np.ndarray
+    level: np.ndarray
     weight: np.ndarray | None
     folds: list[tuple[np.ndarray, np.ndarray]]
     rows: pd.DataFrame
@@ -81,14 +84,14 @@ class Prepared:
         :param model: made with them: gives 90 % intervals.
         """
         judged, rows = self.judged, self.rows.iloc[self.judged]
-        forecasts = np.asarray(predictions, dtype=float).ravel()
+        forecasts = np.asarray(predictions, dtype=float).ravel() + self.level[judged]
         many = bool(self.featurizer.options.series)
         lower = upper = None
         if model is not None:
             lower, upper = model.interval(forecasts, rows["series_number"].to_numpy(), rows["step"].to_numpy())
         return {
             "source": "validation",
-            "y_true": self.y[judged],
+            "y_true": self.y[judged] + self.level[judged],
             "predictions": forecasts,
             "time": rows["time"].to_numpy(),
             "series": rows["series"].to_numpy() if many else None,
@@ -110,15 +113,19 @@ class Prepared:
         }
 
 
-def prepare(frame: pd.DataFrame, settings: Mapping[str, Any], validation: pd.DataFrame | None = None) -> Prepared:
+def prepare(
+    frame: pd.DataFrame, settings: Mapping[str, Any], validation: pd.DataFrame | None = None, relative: bool = False
+) -> Prepared:
     """Make a regression of a forecast.
 
     :param frame: the training data.
     :param settings: of the search, with ``forecasting_parameters``.
     :param validation: later rows to judge by, a horizon at a time; else the last horizons of the training data.
+    :param relative: learn the difference from the level, so that trees follow a trend. Predictions then are such
+        differences too; whoever computes metrics adds the column ``facts["level"]`` to them and to the truth.
     :raises AutoMLError: data or settings do not allow it.
     """
-    options = read_options(settings)
+    options = replace(read_options(settings), relative=relative)
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise AutoMLError(f"Two columns are called {repeated[0]!r}", hint="Rename one of them")
@@ -138,7 +145,7 @@ def prepare(frame: pd.DataFrame, settings: Mapping[str, Any], validation: pd.Dat
 
 
 def _last_period(featurizer: ForecastFeaturizer, frame: pd.DataFrame) -> int:
-    times = pd.to_datetime(frame[featurizer.options.time], utc=True).dt.tz_localize(None)
+    times, _, _ = read_frame(frame, featurizer.options.time, featurizer.options.series)
     if not len(times):
         raise ForecastError("The training data have no rows")
     grid = featurizer.grid
@@ -212,9 +219,11 @@ def _prepared(featurizer: ForecastFeaturizer, origins: Sequence[int], words: str
     ]
     labels = np.array([series_label(key) for key in featurizer.tape.keys], dtype=object)
     known = featurizer.tape.y[featurizer.tape.known]
+    level = featurizer.level(rows)
     return Prepared(
         featurizer.frame(rows),
-        featurizer.target(rows),
+        featurizer.target(rows) - level,
+        level,
         featurizer.weights(rows),
         folds,
         pd.DataFrame(
@@ -226,7 +235,12 @@ def _prepared(featurizer: ForecastFeaturizer, origins: Sequence[int], words: str
             }
         ),
         featurizer,
-        {"y_min": float(known.min()), "y_max": float(known.max()), "baselines": dict(featurizer.baselines)},
+        {
+            "y_min": float(known.min()),
+            "y_max": float(known.max()),
+            "baselines": dict(featurizer.baselines),
+            "level": featurizer.level_column,
+        },
         words,
         notes(featurizer),
         guardrails(featurizer),

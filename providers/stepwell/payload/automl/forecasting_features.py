@@ -14,6 +14,8 @@ from stepwell.payload.automl.forecasting_times import Grid
 #: Averages are over so many periods at least, and over so many seasons.
 AVERAGED_PERIODS, AVERAGED_SEASONS = 30, 10
 BASELINES = ("naive", "seasonal_naive", "average", "seasonal_average")
+#: Kinds of features that are values of the target; relative ones are told as differences from the level.
+VALUES = (*BASELINES, "lag", "window_mean", "window_min", "window_max")
 _CHUNK = 4_000_000
 #: Parts of a time, and after how many days of data each is more than a name of the one time it was seen at.
 _CALENDAR = {
@@ -73,12 +75,14 @@ def plan(
     lags: Sequence[int],
     window: int | None,
     feature_lags: Sequence[int],
+    relative: bool,
 ) -> list[Feature]:
     """Return the features of a forecast.
 
     :param series: the columns of ids with the values they have; those with a single one are left out.
     """
     features = [Feature(kind, target) for kind in BASELINES if season > 1 or "seasonal" not in kind]
+    features += [Feature("level", target)] * relative
     features += [Feature("lag", target, lag) for lag in lags if lag not in (1, season)]
     if window is not None:
         features += [Feature(f"window_{name}", target, window) for name in ("mean", "min", "max")]
@@ -107,24 +111,41 @@ class Features:
     None of them uses a target of a period after the origin. "k periods before" means the latest period already known
     at the origin that lies a multiple of k before: with it lags have the same meaning at each step of the horizon.
 
+    :param rows: the numbers of the series, the periods, and the origins.
+    :param relative: tell past values as differences from the level.
     :param tape: the series; what is asked for must lie on it, but for what is before a series' first period.
     """
 
-    def __init__(self, tape: Tape, grid: Grid, season: int, s: np.ndarray, t: np.ndarray, o: np.ndarray) -> None:
-        self.tape, self.season = tape, season
+    def __init__(
+        self,
+        tape: Tape,
+        grid: Grid,
+        season: int,
+        rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+        relative: bool = False,
+    ) -> None:
+        s, t, o = rows
+        self.tape, self.season, self.relative = tape, season, relative
         self.s, self.t, self.o = s, t, o
         self._here = tape.place(s, t)
         self._origin = tape.place(s, o)
         distinct, self._which = np.unique(t, return_inverse=True)
         self._times = grid.times(distinct)
-        self._ids: dict[int, np.ndarray] = {}
+        self._level: np.ndarray | None = None
 
     def of(self, feature: Feature) -> Any:
         """Return a feature's values: floats or a categorical."""
         values = getattr(self, feature.kind)(feature)
         if feature.categories is None:
-            return np.asarray(values, dtype=float)
+            values = np.asarray(values, dtype=float)
+            return values - self.level() if self.relative and feature.kind in VALUES else values
         return pd.Categorical.from_codes(np.asarray(values, dtype=np.int64), categories=list(feature.categories))
+
+    def level(self, feature: Feature | None = None) -> np.ndarray:
+        """Return where the series is on the whole: the mean of the last periods."""
+        if self._level is None:
+            self._level = self._mean(averaged(self.season))
+        return self._level
 
     def _back(self, periods: int) -> np.ndarray:
         """Return the latest period known at the origin that lies a multiple of *periods* before."""
@@ -147,7 +168,7 @@ class Features:
 
     def average(self, feature: Feature) -> Any:
         """Return the mean of the last periods."""
-        return self._mean(averaged(self.season))
+        return self.level()
 
     def seasonal_average(self, feature: Feature) -> Any:
         """Return the mean of the values a season before, two seasons before, …; the average, where there are none."""

@@ -226,11 +226,14 @@ class ForecastFeaturizer:
             lags=self.lags,
             window=self.window,
             feature_lags=feature_lags,
+            relative=options.relative,
         )
         self.names = [f"f{number}" for number in range(len(self.features))]
         kinds = {f.kind: name for f, name in zip(self.features, self.names)}
         plain = {"seasonal_naive": "naive", "seasonal_average": "average"}
         self.baselines = {name: kinds.get(name) or kinds[plain[name]] for name in BASELINES}
+        #: The column of the level, where what is learnt is relative to it.
+        self.level_column = kinds.get("level")
         self.lineage = {name: f.source for f, name in zip(self.features, self.names)}
         self._describe(options.target, "Target", [])
         self._describe(options.time, "DateTime", [])
@@ -276,12 +279,20 @@ class ForecastFeaturizer:
 
         :param tape: with the series' values, if not the one that was learnt from.
         """
-        features = Features(tape or self.tape, self.grid, self.season, rows.series, rows.period, rows.origin)
+        features = self._features(rows, tape)
         return pd.DataFrame({name: features.of(f) for name, f in zip(self.names, self.features)})
+
+    def _features(self, rows: Rows, tape: Tape | None) -> Features:
+        where = (rows.series, rows.period, rows.origin)
+        return Features(tape or self.tape, self.grid, self.season, where, self.options.relative)
 
     def target(self, rows: Rows) -> np.ndarray:
         """Return the target of *rows*."""
         return np.asarray(self.tape.y[self.tape.place(rows.series, rows.period)])
+
+    def level(self, rows: Rows, tape: Tape | None = None) -> np.ndarray:
+        """Return what is to be added to the predictions for *rows* to make forecasts of them."""
+        return self._features(rows, tape).level() if self.options.relative else np.zeros(len(rows))
 
     def weights(self, rows: Rows) -> np.ndarray | None:
         """Return the weights of *rows*, or None."""

@@ -49,11 +49,8 @@ def _frequency(featurizer: ForecastFeaturizer) -> dict[str, Any]:
         f"{len(tape.keys)} series, from {grid.start} to {last}",
         f"forecast horizon: {featurizer.horizon} periods",
     ]
-    if featurizer.found["frequency_found"]:
-        return _guardrail(
-            "Frequency detection", "done", f"The times are regular: {grid.freq}", "Nothing to do", details
-        )
-    return _guardrail("Frequency detection", "passed", f"The times are of the frequency {grid.freq}", "None", details)
+    words = "found from the times" if featurizer.found["frequency_found"] else "as given"
+    return _guardrail("Frequency detection", "passed", f"The times are regular: {grid.freq}, {words}", "None", details)
 
 
 def _gathered(featurizer: ForecastFeaturizer) -> dict[str, Any]:

@@ -158,6 +158,7 @@ class ForecastingModel:
         for number in range(int(blocks.max()) + 1):
             rows = self._block(begin + number * horizon, np.flatnonzero(blocks >= number), tape)
             values = np.asarray(self.regressor.predict(self.featurizer.frame(rows, tape)), dtype=float).ravel()
+            values = values + self.featurizer.level(rows, tape)
             places = tape.place(rows.series, rows.period)
             line = np.full(len(tape.y), np.nan)
             line[places] = values

@@ -27,6 +27,8 @@ class ForecastOptions:
     :param weight: the column of the rows' weights.
     :param dropped: columns that are not used.
     :param purposes: v1's purposes of columns.
+    :param relative: what is learnt is the difference from the level, the mean of the last values: learners that cannot
+        go beyond what they have seen, such as trees, then follow a trend.
     """
 
     target: str
@@ -44,6 +46,7 @@ class ForecastOptions:
     weight: str | None = None
     dropped: tuple[str, ...] = ()
     purposes: Mapping[str, str] = field(default_factory=dict)
+    relative: bool = False
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,9 @@ def gather(table: pd.DataFrame, freq: str, function: str, categorical: Sequence[
     numbers = [c for c in table.columns if c not in ("series", "time", *categorical)]
     gathered = getattr(groups[numbers], function)(**more)
     for column in categorical:
-        gathered[column] = groups[column].agg(lambda values: values.mode().iloc[0] if values.notna().any() else np.nan)
+        counts = table.assign(time=bins).groupby(["series", "time", column]).size()
+        counts = counts.sort_values(ascending=False, kind="stable").reset_index(column)
+        gathered[column] = counts[~counts.index.duplicated()][column]
     return gathered.reset_index()
 
 
