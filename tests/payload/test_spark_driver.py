@@ -99,6 +99,12 @@ def test_where_there_is_nothing_but_gates_nothing_else_runs(job: Job, payload_ro
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
+def test_a_library_that_bars_pyspark_leaves_no_session_to_stop(job: Job, payload_root: Path) -> None:
+    job.script("import sys\nsys.modules['pyspark'] = None")
+    done = drive(job, payload_root)
+    assert done.returncode == 0, done.stderr
+
+
 def test_metrics_are_on_disk_when_the_script_has_ended(job: Job, payload_root: Path) -> None:
     job.script("from azureml.core import Run\nRun.get_context().log('n', 1)\nraise SystemExit(4)")
     assert drive(job, payload_root).returncode == 4

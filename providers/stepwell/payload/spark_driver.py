@@ -100,7 +100,7 @@ def _print_error(error: BaseException) -> None:
 
 def live_session() -> Any | None:
     """Return the Spark session that the script left behind, or ``None`` if there is none or it was stopped."""
-    if "pyspark" not in sys.modules:
+    if sys.modules.get("pyspark") is None:  # a library may have barred it
         return None
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
