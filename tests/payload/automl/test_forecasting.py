@@ -252,6 +252,21 @@ def test_times_with_a_zone_are_taken_in_utc() -> None:
     assert prepare(text, settings()).history["time"][0] == np.datetime64("2023-01-02T00:00")
 
 
+@pytest.mark.parametrize("form", ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y%m%d", "%d %b %Y", "%Y-%m-%dT%H:%M:%SZ"])
+def test_dates_as_text_are_read(form: str) -> None:
+    frame = series(60)
+    prepared = prepare(frame.assign(day=frame["day"].dt.strftime(form)), settings())
+    assert prepared.history["time"][-1] == frame["day"].max()
+
+
+def test_series_that_are_not_judged_are_told() -> None:
+    frame = pd.concat([shops(60), series(60).assign(shop="old", day=lambda f: f["day"] - pd.Timedelta(60, "D"))])
+    prepared = prepare(frame, settings(time_series_id_column_names=["shop"]))
+    guardrail = next(g for g in prepared.guardrails if g["name"] == "Validation of forecasts")
+    assert guardrail["status"] == "warning"
+    assert guardrail["description"].startswith("Only 2 of 3 series")
+
+
 # Bad input
 
 A_SERIES = series(60)

@@ -203,6 +203,8 @@ def _prepared(featurizer: ForecastFeaturizer, origins: Sequence[int], words: str
         raise ForecastError("No series has known values to judge forecasts by", "Give series that reach further")
     origins = [o for o in origins if o not in empty]
     judged = [rows for rows in judged if len(rows)]
+    featurizer.found["judged"] = len({int(number) for rows in judged for number in np.unique(rows.series)})
+    featurizer.found["validation"] = words
     if not (learn.period <= origins[0]).any():
         raise ForecastError(
             "Nothing is left to learn from before the first of the judged periods",

@@ -20,6 +20,7 @@ def guardrails(featurizer: ForecastFeaturizer) -> list[dict[str, Any]]:
         _short(featurizer),
         _season(featurizer),
         _lags(featurizer),
+        _judged(featurizer),
     ]
 
 
@@ -89,6 +90,18 @@ def _short(featurizer: ForecastFeaturizer) -> dict[str, Any]:
     action = "They are left out" if dropped else "They are kept: before its first value a series is taken to be as then"
     details = [f"{label or 'the series'}: {count}" for label, count in list(short.items())[:_SHOWN]]
     return _guardrail(name, "warning", f"{len(short)} series have fewer than {least} known values", action, details)
+
+
+def _judged(featurizer: ForecastFeaturizer) -> dict[str, Any]:
+    count, judged, words = len(featurizer.tape.keys), featurizer.found["judged"], featurizer.found["validation"]
+    if judged == count:
+        return _guardrail("Validation of forecasts", "passed", f"All series are judged: {words}", "None")
+    return _guardrail(
+        "Validation of forecasts",
+        "warning",
+        f"Only {judged} of {count} series have known values in the judged periods ({words})",
+        "The scores say nothing of the others, which end earlier or begin later",
+    )
 
 
 def _season(featurizer: ForecastFeaturizer) -> dict[str, Any]:

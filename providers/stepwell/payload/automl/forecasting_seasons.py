@@ -18,12 +18,13 @@ _LAGS = 5
 def autocorrelation(values: np.ndarray, far: int) -> np.ndarray:
     """Return the autocorrelation of a series, freed of its linear trend, at 0 to *far* periods."""
     n = len(values)
+    values = values / (float(np.abs(values).max()) or 1.0)
     time = np.arange(n, dtype=float)
     rest = values - np.polyval(np.polyfit(time, values, 1), time) if n > 2 else values - values.mean()
     size = 1 << (2 * n - 1).bit_length()
     power = np.abs(np.fft.rfft(rest, size)) ** 2
     correlation = np.fft.irfft(power, size)[: far + 1]
-    if correlation[0] <= 1e-12 * max(1.0, float(np.abs(values).max()) ** 2) * n:
+    if correlation[0] <= 1e-12 * n:
         return np.concatenate([[1.0], np.zeros(len(correlation) - 1)])
     return np.asarray(correlation / correlation[0])
 

@@ -6,6 +6,7 @@ Like everything that a saved forecasting model needs, it imports nothing else of
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any, Iterator, Sequence
 
@@ -58,14 +59,25 @@ def read_times(column: pd.Series, name: str) -> tuple[pd.Series, bool]:
     if pd.api.types.is_datetime64_dtype(column.dtype):
         return column.astype("datetime64[ns]"), False
     text = column.astype(str)
-    times = pd.to_datetime(text, errors="coerce", utc=True)
-    if times.isna().any():
-        times = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
+    times = _parsed(text)
     if times.isna().any():
         wrong = ", ".join(repr(v) for v in text[times.isna()].unique()[:_EXAMPLES])
         count = int(times.isna().sum())
         raise ForecastError(f"{count} of {len(text)} values of the time column {name!r} are no times: {wrong}", hint)
     return times.dt.tz_localize(None).astype("datetime64[ns]"), bool(text.str.contains(_OFFSET).any())
+
+
+def _parsed(text: pd.Series) -> pd.Series:
+    """Return text as times in UTC, NaT where it is none. 02.01.2023 is in January, 02/01/2023 if it must be."""
+    dotted = bool(text.str.match(r"\s*\d{1,2}\.\d{1,2}\.").all())
+    best = None
+    for way in ({"dayfirst": dotted}, {"dayfirst": True}, {"format": "ISO8601"}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about days that could be months
+            times = pd.to_datetime(text, errors="coerce", utc=True, **way)
+        if best is None or times.isna().sum() < best.isna().sum():
+            best = times
+    return best
 
 
 def offset_of(freq: str) -> Any:
@@ -158,7 +170,7 @@ def grid_of(series: Sequence[pd.DatetimeIndex], freq: str | None) -> tuple[Grid,
             "Give the frequency they have, or target_aggregation_function to gather them by freq",
         )
     if best is None:
-        raise ForecastError(_irregular(series), "Give freq and target_aggregation_function (sum, max, min, mean)")
+        raise _irregular(series)
     return best[1], True
 
 
@@ -215,9 +227,12 @@ def _odd(grid: Grid, series: Sequence[pd.DatetimeIndex]) -> str:
     return ", ".join(odd[:_EXAMPLES]) + (" are" if len(odd) > 1 else " is") + " between its times"
 
 
-def _irregular(series: Sequence[pd.DatetimeIndex]) -> str:
+def _irregular(series: Sequence[pd.DatetimeIndex]) -> ForecastError:
     longest = max(series, key=len)
     if len(longest) < 3:
-        return f"The frequency cannot be told from {len(longest)} time(s) a series"
+        return ForecastError(f"The frequency cannot be told from {len(longest)} time(s) a series", "Give freq")
     steps = longest[1:] - longest[:-1]
-    return f"The times are not regular: {steps.min()} to {steps.max()} lie between two rows"
+    return ForecastError(
+        f"The times are not regular: {steps.min()} to {steps.max()} lie between two rows",
+        "Give freq and target_aggregation_function (sum, max, min, mean)",
+    )
