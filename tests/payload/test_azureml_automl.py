@@ -175,7 +175,7 @@ def test_X_and_y_become_one_frame_row_by_row(X: Any, y: Any, columns: list[str])
 # -- the run -----------------------------------------------------------------------------------------------------------
 
 
-def _write(folder: Path, settings: dict[str, Any], run_id: str, emit: Any) -> None:
+def _write(folder: Path, run_id: str) -> None:
     """Leave behind what a search does: three trials, of which the last has failed; the second one is the best."""
     from stepwell.payload.automl.trial import Trial
 
@@ -189,9 +189,6 @@ def _write(folder: Path, settings: dict[str, Any], run_id: str, emit: Any) -> No
         file.writelines(json.dumps(t.to_dict()) + "\n" for t in trials)
     guardrail = {"name": "Class balance", "status": "passed", "description": "Fine", "details": [], "action": None}
     (folder / "guardrails.json").write_text(json.dumps([guardrail]))
-    for trial in trials:
-        if emit is not None:
-            emit("child", id=trial.id, name=trial.model, parent=run_id, state=trial.status, metrics=trial.metrics)
 
 
 @pytest.fixture
@@ -203,16 +200,16 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"settings": settings, "data": data, "folder": folder, **more})
         if settings["seed"] == 666:
             raise RuntimeError("no trial has succeeded")
-        _write(Path(folder), settings, more["run_id"], more["emit"])
+        _write(Path(folder), more["run_id"])
         return {"best": {"iteration": 1}}
 
-    main = types.ModuleType("stepwell.payload.automl.main")
-    main.search, main.fitted = search, lambda folder, iteration: ("fitted", iteration)  # type: ignore[attr-defined]
+    engine = types.ModuleType("stepwell.payload.automl.in_script")
+    engine.search, engine.fitted = search, lambda folder, iteration: ("fitted", iteration)  # type: ignore[attr-defined]
     model = types.ModuleType("stepwell.payload.automl.model")
     model.load = lambda folder: ("loaded", Path(folder).name)  # type: ignore[attr-defined]
     import stepwell.payload.automl as package
 
-    for name, module in (("main", main), ("model", model)):
+    for name, module in (("in_script", engine), ("model", model)):
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setattr(package, name, module, raising=False)
     return calls
@@ -230,11 +227,9 @@ def test_in_a_step_the_search_is_a_child_run_with_its_trials_below_it(in_job: Jo
     assert Path(call["folder"]) == in_job.directory / "code" / "outputs" / "automl" / run.id
     assert run.id.startswith("AutoML_")
     assert (run.type, run.get_status(), run.parent, run.get_tags()) == ("automl", "Completed", step, {"k": "1"})
-    children = [e for e in in_job.events() if e["kind"] == "child"]
-    own = [e for e in children if e["id"] == run.id]
+    own = [e for e in in_job.events() if e["kind"] == "child"]
     assert [(e["state"], e["parent"]) for e in own] == [("Running", "run-1"), ("Completed", "run-1")]
     assert own[1]["metrics"]["accuracy"] == 0.9
-    assert [e["id"] for e in children if e["parent"] == run.id] == [f"{run.id}_{n}" for n in range(3)]
     assert [r.id for r in step.get_children()] == [run.id]
 
 
@@ -312,8 +307,53 @@ def test_by_hand_it_works_too_and_says_where_the_results_are(
     run = Experiment(Workspace(), "mine").submit(config(verbosity=logging.WARNING, compute_target="local"))
     assert isinstance(run, AutoMLRun)
     assert type(Run.get_context()).__name__ == "_OfflineRun"
-    assert recorded[0]["emit"] is None
     best, fitted = run.get_output()
     assert (best.get_metrics()["accuracy"], best.properties["score"], fitted) == (0.9, "0.9", ("loaded", "model"))
     assert (run.type, run.status, run.experiment.name) == ("automl", "Completed", "mine")
     assert f"The results are in {by_hand / 'outputs' / 'automl' / run.id}" in capsys.readouterr().out
+
+
+# -- the search itself -------------------------------------------------------------------------------------------------
+
+
+def test_a_search_of_a_step_from_the_script_to_the_model(in_job: Job) -> None:
+    from azureml.core import Run
+
+    data = rows()
+    run = Run.get_context().experiment.submit(
+        config(training_data=data, allowed_models=["LightGBM"], iterations=2, n_cross_validations=2)
+    )
+    children = [e for e in in_job.events() if e["kind"] == "child"]
+    trials = [e for e in children if e["parent"] == run.id]
+    assert {(e["id"], e["state"]) for e in trials} >= {
+        (f"{run.id}_{n}", state) for n in range(2) for state in ("Running", "Completed")
+    }
+    assert [e["state"] for e in children if e["id"] == run.id] == ["Running", "Completed"]
+    best, model = run.get_output()
+    features = data.drop(columns="label")
+    assert (model.predict(features) == data["label"]).mean() > 0.8
+    assert best.get_metrics()["AUC_weighted"] > 0.8
+    assert best.id == run.get_best_child("accuracy").id
+    other = next(c for c in run.get_children() if c.status == "Completed" and c.id != best.id)
+    again, model = run.get_output(iteration=int(other.properties["iteration"]))
+    assert again.id == other.id
+    assert set(model.predict(features)) <= {"yes", "no"}
+    assert run.get_guardrails(to_console=False)["faults"]
+    assert (in_job.directory / "code" / "outputs" / "automl" / run.id / "report.html").is_file()
+
+
+def test_a_search_by_hand_on_arrays_and_one_that_its_data_does_not_allow(by_hand: Path) -> None:
+    from azureml.core import Experiment, Workspace
+    from azureml.train.automl import AutoMLConfig
+
+    X = np.random.default_rng(1).normal(size=(60, 2))
+    given: dict[str, Any] = {"iterations": 1, "allowed_models": ["SGD"], "enable_stack_ensemble": False}
+    with pytest.warns(DeprecationWarning, match="X and y"):
+        configured = AutoMLConfig("regression", X=X, y=X[:, 0] * 3, n_cross_validations=2, **given)
+    experiment = Experiment(Workspace(), "by hand")
+    best, model = experiment.submit(configured).get_output()
+    assert best.get_metrics()["r2_score"] == best.get_metrics("r2_score")["r2_score"]
+    assert len(model.predict(pd.DataFrame(X, columns=["C1", "C2"]))) == 60
+    refused = config(training_data=rows().assign(label="yes"), **given)
+    with pytest.raises(UserErrorException, match="label"):
+        experiment.submit(refused)

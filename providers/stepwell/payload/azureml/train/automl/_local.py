@@ -27,16 +27,15 @@ def submit(experiment: Any, config: AutoMLConfig, tags: Mapping[str, Any] | None
     job = current()
     run = _run(experiment, job, settings)
     run.set_tags(tags or {})
-    from stepwell.payload.automl import main
+    from stepwell.payload.automl import in_script
 
     run._begin()
     try:
-        summary = main.search(
+        summary = in_script.search(
             settings,
             data,
             run._folder,
             run_id=run.id,
-            emit=None if job is None else job.emit,
             spark=config.spark_context,
             show_output=show_output,
         )

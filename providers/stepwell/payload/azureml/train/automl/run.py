@@ -232,9 +232,9 @@ class AutoMLRun:
             from stepwell.payload.automl import model
 
             return model.load(os.path.join(self._folder, "model"))
-        from stepwell.payload.automl import main
+        from stepwell.payload.automl import in_script
 
-        return main.fitted(self._folder, trial["iteration"])
+        return in_script.fitted(self._folder, trial["iteration"])
 
     def _run_of(self, trial: dict[str, Any]) -> Any:
         raise NotImplementedError
