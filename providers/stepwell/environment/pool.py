@@ -21,7 +21,6 @@ AUTOML = (
     "pandas<3",
     "pyarrow",
     "mlflow-skinny==3.17.2",
-    "matplotlib",
     "psutil",
     "cloudpickle",
 )

@@ -193,7 +193,8 @@ class Finish:
                 self._estimator(self._best.iteration), self.problem.X, self.problem.y, task="regression", **more
             )
             return _by_column(found, list(self.problem.X.columns), list(self.prepared.featurizer.lineage))
-        return explain.importances(pipeline, self.prepared.frame, self.prepared.target, task=task, **more)
+        frame, target = self.prepared.test or (self.prepared.frame, self.prepared.target)
+        return explain.importances(pipeline, frame, target, task=task, **more)
 
     @property
     def _best(self) -> Trial:

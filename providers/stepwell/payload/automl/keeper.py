@@ -1,15 +1,18 @@
 """Whoever watches over one worker's process: starts it, kills it when it must be, starts it again when it has died.
 
-Runs in a thread of the step's process, or in a task of Spark on an executor. What a trial does to its process, a crash,
-a full memory, an endless loop, ends that process and nothing else.
+Runs in a thread of the search's process, or in a task of Spark on an executor. What a trial does to its process, a
+crash, a full memory, an endless loop, ends that process and nothing else.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
 
 from stepwell.payload.automl import wire
 
@@ -17,16 +20,19 @@ from stepwell.payload.automl import wire
 LOOK_SECONDS = 0.25
 
 
-def keep(address: str, token: str, number: int, folder: str, threads: int) -> None:
+def keep(address: str, token: str, number: int, engine: str, threads: int) -> None:
     """Keep worker *number* running until the search is over.
 
-    :param folder: where the problem's files are on this machine.
+    :param engine: its name; the worker loads it at once.
     :param threads: how many cores a trial may use.
     """
-    with wire.connect(address, token, role="keeper", worker=number) as line:
+    folder = tempfile.mkdtemp(prefix="stepwell-automl-")
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        line = stack.enter_context(wire.connect(address, token, role="keeper", worker=number))
         again = True
         while again:
-            child = _start(address, token, number, folder, threads)
+            child = _start([address, str(number), folder, engine], token, threads)
             try:
                 killed = _watch(child, line)
             finally:
@@ -36,10 +42,10 @@ def keep(address: str, token: str, number: int, folder: str, threads: int) -> No
             again = bool(line.ask({"kind": "died", "reason": killed or _why(child.returncode)}).get("again"))
 
 
-def _start(address: str, token: str, number: int, folder: str, threads: int) -> subprocess.Popen[bytes]:
+def _start(arguments: list[str], token: str, threads: int) -> subprocess.Popen[bytes]:
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     environment = {**os.environ, **limits, wire.TOKEN: token, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    argv = [sys.executable, "-m", "stepwell.payload.automl.worker", address, str(number), folder]
+    argv = [sys.executable, "-m", "stepwell.payload.automl.worker", *arguments]
     return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL)
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -46,10 +47,8 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
     :raises SearchFailed: no trial was completed.
     """
     from stepwell.payload.automl import engines
-    from stepwell.payload.automl.finish import Finish
     from stepwell.payload.automl.limits import Limits
     from stepwell.payload.automl.pools import Processes, pool_of
-    from stepwell.payload.automl.preparing import prepare
     from stepwell.payload.automl.search import Search, read_history
     from stepwell.payload.automl.server import Server
 
@@ -58,47 +57,60 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
     emit = _events(request)
     os.makedirs(request.results, exist_ok=True)
     _json(request, "settings.json", settings)
-    prepared = prepare(settings, _data(request), say)
-    _json(request, "guardrails.json", prepared.guardrails)
-    _json(request, "featurization.json", prepared.featurizer.described)
-    names = engines.learners(settings["task"], engines.models(settings))
+    engine, threads = settings.get("engine") or "flaml", int(settings.get("max_cores_per_iteration") or 1)
     pool = pool_of()
-    threads = int(settings.get("max_cores_per_iteration") or 1)
     workers = _workers(settings, pool.cores(), threads, say)
-    earlier = read_history(request.resume) if request.resume else []
-    if earlier:
-        say(f"going on after {len(earlier)} trials of an earlier try")
-    prefix = "search."
-    files = prepared.problem.save(os.path.join(request.work, "problem"), prefix)
-    search = Search(
-        request.run_id,
-        Limits.of(settings),
-        engines.islands(names, workers),
-        settings["task"],
-        request.results,
-        os.path.join(request.work, "predictions"),
-        rows=len(prepared.problem.folds[0][0]),
-        earlier=earlier,
-        emit=emit,
-        say=say,
-    )
-    ending.search = search
-    engine = settings.get("engine") or "flaml"
-    server = Server(search, {"engine": engine, "cores": threads, "prefix": prefix}, pool.host)
-    say(
-        f"searching with {workers} worker{'s' * (workers > 1)}: {', '.join(engines.models(settings))};"
-        f" by {search.limits.metric}; {search.limits}"
-    )
-    pool.run(server, workers, files, prefix, threads)
-    server.close()
+    server = Server(pool.host)
+    running = threading.Thread(target=pool.run, args=(server, workers, engine, threads), daemon=True)
+    running.start()  # workers load their libraries while the data are being prepared
+    try:
+        prepared = _prepared(request, say)
+        prefix = "search."
+        files = prepared.problem.save(os.path.join(request.work, "problem"), prefix)
+        earlier = read_history(request.resume) if request.resume else []
+        if earlier:
+            say(f"going on after {len(earlier)} trials of an earlier try")
+        models = engines.models(settings)
+        search = Search(
+            request.run_id,
+            Limits.of(settings),
+            engines.islands(engines.learners(settings["task"], models), workers),
+            settings["task"],
+            request.results,
+            os.path.join(request.work, "predictions"),
+            rows=len(prepared.problem.folds[0][0]),
+            earlier=earlier,
+            emit=emit,
+            say=say,
+        )
+        ending.search = search
+        at_a_time = f"{workers} workers" if workers > 1 else "1 worker"
+        say(f"searching with {at_a_time} by {search.limits.metric}: {', '.join(models)}; {search.limits}")
+        server.open(search, files, {"engine": engine, "cores": threads, "prefix": prefix})
+        while running.is_alive():
+            running.join(0.2)  # signals are heard between two of these
+    finally:
+        server.close()
+        running.join(5.0)
     if ending.told:
         print(f"stopped: {ending.told}", file=sys.stderr, flush=True)
         sys.exit(STOPPED)
     say(f"the search is over after {len(search.trials)} trials: {search.over}")
+    from stepwell.payload.automl.finish import Finish
+
     summary = Finish(request, prepared, search, engines.engine_of(engine), Processes().cores(), say).run()
     if request.job is not None:
         shutil.rmtree(os.path.join(request.work, "problem"), ignore_errors=True)
     return summary
+
+
+def _prepared(request: Request, say: Callable[[str], None]) -> Any:
+    from stepwell.payload.automl.preparing import prepare
+
+    prepared = prepare(request.settings, _data(request), say)
+    _json(request, "guardrails.json", prepared.guardrails)
+    _json(request, "featurization.json", prepared.featurizer.described)
+    return prepared
 
 
 def _tell(where: str, error: Any) -> None:

@@ -139,10 +139,8 @@ class _Lender:
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         if message["kind"] == "about":
             return {"cores": cores_of(self._context), "host": self.host}
-        for path in message["files"]:
-            self._context.addFile(path)
         numbers = message["workers"]
-        task = partial(_task, message["address"], message["token"], message["prefix"], int(message["threads"]))
+        task = partial(_task, message["address"], message["token"], message["engine"], int(message["threads"]))
         try:
             self._context.setJobGroup(self._group, "workers of an AutoML search", True)
             self._context.parallelize(numbers, len(numbers)).mapPartitions(task).collect()
@@ -173,15 +171,12 @@ def cores_of(context: Any) -> int:
     return int(asked or context.defaultParallelism)
 
 
-def _task(address: str, token: str, prefix: str, threads: int, numbers: Iterable[int]) -> Iterator[int]:
+def _task(address: str, token: str, engine: str, threads: int, numbers: Iterable[int]) -> Iterator[int]:
     """Watch over the workers of one partition, on an executor."""
-    from pyspark import SparkFiles
-
     from stepwell.payload.automl.keeper import keep
 
     for number in numbers:
-        SparkFiles.get(prefix)
-        keep(address, token, number, SparkFiles.getRootDirectory(), threads)
+        keep(address, token, number, engine, threads)
         yield number
 
 

@@ -6,12 +6,10 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 from stepwell.payload.automl import wire
 from stepwell.payload.automl.keeper import keep
-from stepwell.payload.automl.search import Search
 from stepwell.payload.automl.server import Server
 
 #: ``host:port`` and the token of the Spark driver that runs a search's workers.
@@ -33,10 +31,10 @@ class Pool(ABC):
         """Return how many trials of one core can really run at a time."""
 
     @abstractmethod
-    def run(self, server: Server, workers: int, files: Sequence[str], prefix: str, threads: int) -> None:
+    def run(self, server: Server, workers: int, engine: str, threads: int) -> None:
         """Run the workers until the search is over.
 
-        :param files: the problem's; each worker needs them once.
+        :param engine: its name.
         :param threads: cores of one trial.
         """
 
@@ -47,23 +45,23 @@ class Processes(Pool):
     def cores(self) -> int:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def run(self, server: Server, workers: int, files: Sequence[str], prefix: str, threads: int) -> None:
-        folder = os.path.dirname(files[0])
+    def run(self, server: Server, workers: int, engine: str, threads: int) -> None:
         keepers = [
-            threading.Thread(target=self._keep, args=(server, number, folder, threads)) for number in range(workers)
+            threading.Thread(target=self._keep, args=(server, number, engine, threads), daemon=True)
+            for number in range(workers)
         ]
         for keeper in keepers:
             keeper.start()
         for keeper in keepers:
-            while keeper.is_alive():  # a join without an end would hold off signals
-                keeper.join(0.2)
+            keeper.join()
 
     @staticmethod
-    def _keep(server: Server, number: int, folder: str, threads: int) -> None:
+    def _keep(server: Server, number: int, engine: str, threads: int) -> None:
         try:
-            keep(server.address, server.token, number, folder, threads)
+            keep(server.address, server.token, number, engine, threads)
         finally:
-            server.search.finished(number)
+            if server.search is not None:
+                server.search.finished(number)
 
 
 class Executors(Pool):
@@ -77,21 +75,19 @@ class Executors(Pool):
     def cores(self) -> int:
         return self._cores
 
-    def run(self, server: Server, workers: int, files: Sequence[str], prefix: str, threads: int) -> None:
-        search: Search = server.search
+    def run(self, server: Server, workers: int, engine: str, threads: int) -> None:
         numbers = list(range(workers))
         for _ in range(AGAIN):
-            job = {"address": server.address, "token": server.token, "workers": numbers, "files": list(files)}
-            self._line.send({"kind": "run", **job, "prefix": prefix, "threads": threads})
-            answer = self._line.receive()[0]
-            numbers = search.unfinished
+            job = {"address": server.address, "token": server.token, "workers": numbers}
+            answer = self._line.ask({"kind": "run", **job, "engine": engine, "threads": threads})
+            numbers = [] if server.search is None else server.search.unfinished
             if not numbers:
                 return
             print(f"Spark has ended the search's job: {answer.get('error') or 'no reason given'}; it begins again")
-            files = []  # they are there
             time.sleep(1.0)
         for number in numbers:
-            search.finished(number)
+            if server.search is not None:
+                server.search.finished(number)
 
 
 def pool_of(environment: Any = os.environ) -> Pool:

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stepwell.payload.automl import guardrails, model, splits
-from stepwell.payload.automl.checks import Checked, check
-from stepwell.payload.automl.featurizer import Featurizer
+from stepwell.payload.automl.checks import check, featurize
 from stepwell.payload.automl.problem import Problem
 
 Say = Callable[[str], None]
@@ -89,14 +88,15 @@ class _Table(Prepared):
 def _table(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> Prepared:
     task = settings["task"]
     checked = check(data["training"], settings, data.get("validation"), data.get("test"))
-    X, y, weight = checked.X, checked.target, checked.weight
+    X, y, weight, given = checked.X, checked.target, checked.weight, checked.splits
     test = None if checked.test is None else (checked.test.X, checked.test.target)
     if test is None and settings.get("test_size"):
         stay, held = splits.hold_out(y, task, float(settings["test_size"]), int(settings.get("seed") or 1))
         test = (X.iloc[held].reset_index(drop=True), y[held])
         X, y, weight = X.iloc[stay].reset_index(drop=True), y[stay], None if weight is None else weight[stay]
+        given = None if given is None else given.iloc[stay]
     extra = checked.validation
-    order = splits.fair_order(y, task, int(settings.get("seed") or 1)) if checked.splits is None else np.arange(len(y))
+    order = splits.fair_order(y, task, int(settings.get("seed") or 1)) if given is None else np.arange(len(y))
     if extra is not None:
         order = np.concatenate([order, np.arange(len(y), len(y) + len(extra.X))])
         X = pd.concat([X, extra.X], ignore_index=True)
@@ -104,14 +104,14 @@ def _table(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> Pre
         if weight is not None:
             weight = np.concatenate([weight, np.ones(len(extra.X)) if extra.weight is None else extra.weight])
     y = y[order]
-    folds, words = splits.folds(y, task, settings, 0 if extra is None else len(extra.X), checked.splits)
+    folds, words = splits.folds(y, task, settings, 0 if extra is None else len(extra.X), given)
     if len(folds) == 1:  # rows to learn from, then rows to judge by: a worker need not copy either
         learn, judge = folds[0]
         inside = np.concatenate([learn, judge])
         order, y = order[inside], y[inside]
         folds = [(np.arange(len(learn)), np.arange(len(learn), len(inside)))]
     known = len(order) - (0 if extra is None else len(extra.X))
-    featurizer = Featurizer(settings.get("featurization") or "auto").fit(X.iloc[:known], checked.target[:known])
+    featurizer = featurize(X.iloc[:known], settings)
     facts: dict[str, Any] = {"task": task, "known": known}
     if task == "classification":
         facts["positive"] = checked.positive
@@ -190,6 +190,3 @@ def _forecast(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> 
         past.notes,
         past=past,
     )
-
-
-__all__ = ["Checked", "Prepared", "prepare"]

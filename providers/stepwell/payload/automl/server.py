@@ -1,11 +1,15 @@
-"""Where the workers of a search ask: a thread for each connection, all of them in front of one :class:`Search`."""
+"""Where the workers of a search ask: a thread for each connection, all of them in front of one :class:`Search`.
+
+It listens before there is a search, so that workers load their libraries while the data are being prepared.
+"""
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,22 +21,41 @@ from stepwell.payload.automl.search import Search
 class Server:
     """Answers workers and their keepers.
 
-    :param search: whose workers they are.
-    :param work: what each worker is told beside its own part: engine, cores, the prefix of the problem's files.
     :param host: the address to listen at; executors of Spark elsewhere must be able to reach it.
     """
 
-    def __init__(self, search: Search, work: Mapping[str, Any], host: str = "127.0.0.1") -> None:
-        self.search = search
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.token = secrets.token_hex(32)
-        self._work = dict(work)
+        self.search: Search | None = None
+        self._work: dict[str, Any] = {}
+        self._files: dict[str, str] = {}
+        self._ready = threading.Event()
         self._socket = socket.create_server((host, 0))
         self.address = f"{host}:{self._socket.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def open(self, search: Search, files: Sequence[str], work: Mapping[str, Any]) -> None:
+        """Let the workers begin.
+
+        :param files: the problem's; a worker that does not see them on its own disk asks for them, once.
+        :param work: what each worker is told beside its own part: engine, cores, the prefix of the files.
+        """
+        self._files = {os.path.basename(path): path for path in files}
+        self._work = {**work, "task": search.task, "folder": os.path.dirname(files[0]), "files": list(self._files)}
+        self.search = search
+        self._ready.set()
+
     def close(self) -> None:
-        """Listen no more; who is connected may finish the sentence."""
+        """Listen no more. Workers that still wait for a search end."""
         self._socket.close()
+        self._ready.set()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something left to do, or may be."""
+        if self.search is None:
+            return not self._ready.is_set()
+        return bool(self.search.unfinished)
 
     def _accept(self) -> None:
         while True:
@@ -52,22 +75,29 @@ class Server:
                     return
                 connection.settimeout(None)
                 number = int(who["worker"])
-                (self._keeper if who.get("role") == "keeper" else self._worker)(line, number)
+                if who.get("role") == "keeper":
+                    self._keeper(line, number)
+                    return
+                while True:
+                    message, data = line.receive()
+                    line.send(*self._answer(number, message, data))
             except (OSError, ValueError, KeyError):
                 return
 
-    def _worker(self, line: wire.Line, number: int) -> None:
-        while True:
-            message, data = line.receive()
-            line.send(self._answer(number, message, data))
-
-    def _answer(self, number: int, message: dict[str, Any], data: bytes) -> dict[str, Any]:
-        search, kind = self.search, message["kind"]
+    def _answer(self, number: int, message: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        kind = message["kind"]
+        self._ready.wait()
+        search = self.search
+        if search is None:
+            return {"over": "there is no search"}, b""
         if kind == "work":
-            return {**self._work, "task": search.task, **search.work(number)}
+            return {**self._work, **search.work(number)}, b""
+        if kind == "file":
+            with open(self._files[message["name"]], "rb") as file:
+                return {}, file.read()
         if kind == "begin":
             asked = (message["learner"], message["pipeline"], message["parameters"], message["rows"])
-            return {"over": search.begin(number, *asked)}
+            return {"over": search.begin(number, *asked)}, b""
         if kind == "completed":
             found = np.frombuffer(data, "<f4").reshape(message["shape"]) if data else None
             search.completed(number, message["metrics"], message["parameters"], found)
@@ -75,15 +105,20 @@ class Server:
             search.failed(number, message["reason"])
         elif kind == "finished":
             search.finished(number)
-        return {}
+        return {}, b""
 
     def _keeper(self, line: wire.Line, number: int) -> None:
         try:
             while True:
                 message, _ = line.receive()
+                search, reason = self.search, str(message.get("reason"))
                 if message["kind"] == "look":
-                    line.send({"kill": self.search.wanted(number)})
+                    told: dict[str, Any] = {"kill": None if search is None else search.wanted(number)}
+                    if search is None and self._ready.is_set():
+                        told["kill"] = "there is no search"
                 else:
-                    line.send({"again": self.search.died(number, str(message["reason"]))})
+                    told = {"again": search is not None and search.died(number, reason)}
+                line.send(told)
         except wire.WireError:
-            self.search.lost(number)
+            if self.search is not None:
+                self.search.lost(number)

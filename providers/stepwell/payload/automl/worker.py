@@ -1,4 +1,4 @@
-"""One worker of a search, as a process of its own: ``… -m stepwell.payload.automl.worker <host:port> <n> <folder>``.
+"""One worker of a search, as a process of its own: ``… -m stepwell.payload.automl.worker <host:port> …``.
 
 It may be killed at any time: all that matters is told to the search as it happens.
 """
@@ -54,19 +54,26 @@ class _Remote(Reporter):
 
 
 def main(arguments: list[str]) -> int:
-    """Search until the search is over."""
-    address, number, folder = arguments
+    """Search until the search is over.
+
+    :param arguments: where the search listens, the worker's number, a folder of its own, the engine.
+    """
+    address, number, folder, name = arguments
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     token = os.environ.pop(wire.TOKEN)
     with wire.connect(address, token, role="worker", worker=int(number)) as line:
-        work = line.ask({"kind": "work"})
+        # While the data are being prepared: loading the libraries takes longer than most trials.
         from stepwell.payload.automl import scores
         from stepwell.payload.automl.engines import engine_of
         from stepwell.payload.automl.problem import Problem
 
-        problem = Problem.load(folder, work["prefix"])
-        engine, metric = engine_of(work["engine"]), problem.primary_metric
-        remote = _Remote(line, lambda m: scores.loss(metric, m[metric]), lambda name: engine.words(name, work["task"]))
+        engine = engine_of(name)
+        work = line.ask({"kind": "work"})
+        if "over" in work:
+            return 0
+        problem = Problem.load(_fetched(line, work, folder), work["prefix"])
+        metric = problem.primary_metric
+        remote = _Remote(line, lambda m: scores.loss(metric, m[metric]), lambda one: engine.words(one, work["task"]))
         engine.search(
             problem,
             work["learners"],
@@ -80,6 +87,20 @@ def main(arguments: list[str]) -> int:
         )
         line.ask({"kind": "finished"})
     return 0
+
+
+def _fetched(line: wire.Line, work: Mapping[str, Any], folder: str) -> str:
+    """Return the folder of the problem's files: as they are, on the same machine, else a copy that is made once."""
+    if all(os.path.exists(os.path.join(work["folder"], name)) for name in work["files"]):
+        return str(work["folder"])
+    for name in work["files"]:
+        path = os.path.join(folder, os.path.basename(name))
+        if not os.path.exists(path):
+            line.send({"kind": "file", "name": name})
+            with open(path + ".part", "wb") as file:
+                file.write(line.receive()[1])
+            os.replace(path + ".part", path)
+    return folder
 
 
 def _die_with(parent: int) -> None:
