@@ -353,6 +353,7 @@ def test_columns_known_in_the_future_are_used_and_asked_for() -> None:
     assert set(prepared.featurizer.lineage.values()) == {"sales", "day", "promotion", "visitors"}
     described = {d["column"]: d for d in prepared.featurizer.described}
     assert described["constant"]["dropped"]
+    assert "The column 'constant' is not used: it is constant." in prepared.notes
     assert described["promotion"]["purpose"] == "Categorical"
     assert sum(d["features"] for d in described.values()) == prepared.X.shape[1]
     model = forest(prepared)

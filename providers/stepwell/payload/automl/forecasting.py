@@ -265,8 +265,6 @@ def read_options(settings: Mapping[str, Any]) -> ForecastOptions:
     if not target:
         raise AutoMLError("A forecast needs label_column_name", hint="Name the column to forecast")
     series = _names(parameters, "time_series_id_column_names")
-    # v1 made a model of each group; here one model learns from all, and only tells the series apart.
-    series += tuple(name for name in _names(parameters, "group_column_names") if name not in series)
     if {time, target} & set(series) or time == target:
         raise AutoMLError(
             f"The label, the time column and the series ids are different columns, not {[target, time, *series]}"

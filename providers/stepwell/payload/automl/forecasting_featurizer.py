@@ -49,7 +49,7 @@ class ForecastFeaturizer:
     :ivar features: what the columns ``f0``, ``f1``, … are.
     :ivar baselines: ``naive``, ``seasonal_naive``, ``average``, ``seasonal_average`` → the column that is it.
     :ivar lineage: feature → the column of the data that it comes from.
-    :ivar described: the columns of the data: column, purpose, steps, features, dropped.
+    :ivar described: the columns of the data: column, purpose, why, steps, features, dropped.
     :ivar dropped_series: series too short to learn from, by key.
     """
 
@@ -96,14 +96,17 @@ class ForecastFeaturizer:
                 continue
             dropped = name in options.dropped
             known = name not in options.unknown
-            column = "it is to be" if dropped else column_of(frame[name], name, known, options.purposes.get(name))
+            column = (
+                "is in drop_columns" if dropped else column_of(frame[name], name, known, options.purposes.get(name))
+            )
             if isinstance(column, str):
-                self._describe(name, "Ignore", [f"not used: {column}"], dropped=True)
+                self._describe(name, "Ignore", column, dropped=True)
             else:
                 self.columns.append(column)
 
-    def _describe(self, column: str, purpose: str, steps: list[str], dropped: bool = False) -> None:
-        self.described.append({"column": column, "purpose": purpose, "steps": steps, "features": 0, "dropped": dropped})
+    def _describe(self, column: str, purpose: str, why: str, dropped: bool = False) -> None:
+        entry = {"column": column, "purpose": purpose, "why": why, "steps": [], "features": 0, "dropped": dropped}
+        self.described.append(entry)
 
     def _regular(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the table with a row for each series and period at most, in order; find the frequency."""
@@ -235,12 +238,13 @@ class ForecastFeaturizer:
         #: The column of the level, where what is learnt is relative to it.
         self.level_column = kinds.get("level")
         self.lineage = {name: f.source for f, name in zip(self.features, self.names)}
-        self._describe(options.target, "Target", [])
-        self._describe(options.time, "DateTime", [])
+        self._describe(options.target, "Target", "is forecast")
+        self._describe(options.time, "DateTime", "is the time")
         for name in options.series:
-            self._describe(name, "TimeSeriesId", [])
+            self._describe(name, "TimeSeriesId", "tells series apart")
         for column in self.columns:
-            self._describe(column.name, "Numeric" if column.categories is None else "Categorical", [])
+            why = "is known when forecasting" if column.known else "is known of the past only"
+            self._describe(column.name, "Numeric" if column.categories is None else "Categorical", why)
         for entry in self.described:
             mine = [f for f in self.features if f.source == entry["column"]]
             entry["features"] = len(mine)

@@ -33,7 +33,7 @@ def notes(featurizer: ForecastFeaturizer) -> list[str]:
     ]
     if featurizer.aware:
         said.append(f"The times of {featurizer.options.time!r} were taken in UTC.")
-    said += [f"The column {d['column']!r} is {d['steps'][0]}." for d in featurizer.described if d["dropped"]]
+    said += [f"The column {d['column']!r} is not used: it {d['why']}." for d in featurizer.described if d["dropped"]]
     return said
 
 

@@ -107,23 +107,23 @@ def column_of(column: pd.Series, name: str, known: bool, purpose: str | None) ->
     :param purpose: ``Numeric``, ``Categorical`` or another of v1's column purposes, if somebody has said it.
     """
     if column.isna().all():
-        return "it has no values"
+        return "has no values"
     if purpose == "Numeric" or (purpose not in ("Categorical", "CategoricalHash") and _numeric(column)):
         numbers = Column(name, known).values(column)
         if np.isnan(numbers).all():
-            return "it has no numbers"
+            return "has no numbers"
         if np.nanmin(numbers) == np.nanmax(numbers):
-            return "it is constant"
+            return "is constant"
         return Column(name, known, usual=float(np.nanmedian(numbers)))
     if purpose in ("DateTime", "Text", "Ignore") or pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return "only the time column is used of times, and no text"
+        return "is a time or text; of times only the time column is used"
     if any(isinstance(value, (list, dict, set, np.ndarray)) for value in column.dropna().head(100)):
-        return "it holds lists"
+        return "holds lists"
     counts = _text(column[column.notna()]).value_counts()
     if len(counts) == 1 and column.notna().all():
-        return "it is constant"
+        return "is constant"
     if len(counts) > _MOST_CATEGORIES and len(counts) > len(column) / 2:
-        return f"nearly each row has a value of its own ({len(counts)} values)"
+        return f"has a value of its own in nearly each row ({len(counts)} values)"
     return Column(name, known, [OTHER, *(v for v in counts.index[:_MOST_CATEGORIES] if v != OTHER)])
 
 
