@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
+from stepwell.payload.automl import forecasting
 from stepwell.payload.automl import model as models
 from stepwell.payload.automl.ensemble_steps import StackEnsemble, VotingEnsemble, as_features
 from stepwell.payload.automl.errors import AutoMLError
@@ -40,7 +42,7 @@ sys.addaudithook(watch)
 import json, mlflow.sklearn, mlflow.pyfunc, pandas as pd
 rows = pd.read_parquet(sys.argv[2])
 model = mlflow.sklearn.load_model(sys.argv[1])
-said = {"predict": model.predict(rows).tolist(), "steps": [name for name, _ in model.steps]}
+said = {"predict": model.predict(rows).tolist(), "steps": [name for name, _ in getattr(model, "steps", ())]}
 if hasattr(model, "predict_proba"):
     said["classes"], said["chances"] = model.classes_.tolist(), model.predict_proba(rows).tolist()
 said["pyfunc"] = mlflow.pyfunc.load_model(sys.argv[1]).predict(rows).tolist()
@@ -134,14 +136,35 @@ def test_it_needs_no_stepwell_and_says_the_labels(make: Any, tmp_path: Path) -> 
     assert (models.load(str(tmp_path / "model")).predict(X) == before).all(), "and it is loaded beside Stepwell as well"
 
 
-def test_numbers_of_a_regression_and_of_a_forecast(tmp_path: Path) -> None:
-    for task, estimator in (("regression", make_pipeline(CategoryCodes(), Ridge())), ("forecasting", OneColumn("f0"))):
-        model = models.build(FEATURIZER, estimator.fit(FEATURES, X["size"] * 2), task, None, "Name")
-        document = save(model, tmp_path / task / "model", task, metric="r2_score")
-        said = consumed(tmp_path / task / "model", X)
-        assert np.allclose(said["predict"], model.predict(X))
-        assert "chances" not in said
-        assert document["classes"] is None
+def test_numbers_of_a_regression(tmp_path: Path) -> None:
+    estimator = make_pipeline(CategoryCodes(), Ridge()).fit(FEATURES, X["size"] * 2)
+    model = models.build(FEATURIZER, estimator, "regression", None, "Name")
+    document = save(model, tmp_path / "model", "regression", metric="r2_score")
+    said = consumed(tmp_path / "model", X)
+    assert np.allclose(said["predict"], model.predict(X))
+    assert "chances" not in said
+    assert document["classes"] is None
+
+
+@pytest.mark.parametrize("baseline", [False, True])
+def test_forecasts(baseline: bool, tmp_path: Path) -> None:
+    days = pd.date_range("2023-01-02", periods=120)
+    past = pd.DataFrame({"day": days, "shop": "a", "sales": 50 + 10 * np.sin(np.arange(120) / 7 * 2 * np.pi)})
+    past = pd.concat([past, past.assign(shop="b", sales=past["sales"] * 3)])
+    parameters = {"time_column_name": "day", "time_series_id_column_names": ["shop"], "forecast_horizon": 7}
+    prepared = forecasting.prepare(past, {"label_column_name": "sales", "forecasting_parameters": parameters})
+    regressor = make_pipeline(CategoryCodes(), SimpleImputer(), Ridge())
+    if baseline:
+        regressor = OneColumn(prepared.facts["baselines"]["seasonal_naive"])
+    regressor.fit(prepared.X, prepared.y)
+    made = prepared.model(regressor, regressor.predict(prepared.X.iloc[prepared.judged]))
+    model = models.build(prepared.featurizer, made, "forecasting", None, "SeasonalNaive")
+    future = pd.DataFrame({"day": pd.date_range("2023-05-02", periods=7), "shop": "b"})
+    expected = model.predict(future)
+    save(model, tmp_path / "model", "forecasting", label="sales", example=past.drop(columns="sales"))
+    said = consumed(tmp_path / "model", future)
+    assert np.allclose(said["predict"], expected)
+    assert np.allclose(said["pyfunc"], expected)
 
 
 def requirements(folder: Path) -> dict[str, str]:

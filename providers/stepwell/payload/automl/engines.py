@@ -14,13 +14,13 @@ _ENGINES = {"flaml": ("stepwell.payload.automl.flaml_engine", "FlamlEngine")}
 
 
 def engine_of(name: str) -> Engine:
-    """Return the engine of that name.
+    """Return the engine of that name; ``module:Class`` is one of another package.
 
     :raises AutoMLError: there is none.
     """
-    if name not in _ENGINES:
-        raise AutoMLError(f"There is no engine {name!r}", allowed=_ENGINES)
-    module, cls = _ENGINES[name]
+    module, cls = _ENGINES.get(name) or name.partition(":")[::2]
+    if not cls:
+        raise AutoMLError(f"There is no engine {name!r}", allowed=[*_ENGINES, "module:Class"])
     found: Engine = getattr(import_module(module), cls)()
     return found
 

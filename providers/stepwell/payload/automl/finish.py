@@ -174,7 +174,7 @@ class Finish:
         if self.problem.task == "classification":
             predictions = np.asarray(pipeline.predict_proba(frame), dtype=float)
         else:
-            predictions = np.asarray(pipeline.predict(frame), dtype=float)
+            predictions = np.asarray(_forecasts(pipeline, frame, truth), dtype=float)
         metrics = metrics_of(self.problem, truth, predictions)
         self.say(f"test data of {len(frame):,} rows: {self.metric} {metrics[self.metric]:.5f}")
         kind = "probabilities" if self.problem.task == "classification" else "predictions"
@@ -368,6 +368,13 @@ def _by_column(found: list[dict[str, Any]], features: list[str], lineage: list[A
         known["importance"] += item["importance"]
         known["std"] = math.hypot(known["std"], item["std"])
     return sorted(columns.values(), key=lambda c: -c["importance"])
+
+
+def _forecasts(pipeline: Any, frame: pd.DataFrame, truth: np.ndarray) -> Any:
+    """Return predictions; forecasts begin anew a horizon at a time, with what was true until then."""
+    if not hasattr(pipeline, "rolling_forecast"):
+        return pipeline.predict(frame)
+    return pipeline.rolling_forecast(frame, truth)["_automl_target_col"]
 
 
 def _finite(value: float) -> float | None:

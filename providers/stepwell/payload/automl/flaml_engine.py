@@ -74,7 +74,7 @@ class Watch:
         if self._broken is None:
             try:
                 predictions = predict(estimator, X, self.problem)
-                self._folds.append((metrics_of(self.problem, y, predictions, weight), predictions))
+                self._folds.append((metrics_of(self.problem, y, predictions, weight, X), predictions))
             except Exception as error:
                 self.broke(error)
         if self._broken is not None:
@@ -192,6 +192,7 @@ class FlamlEngine(Engine):
             max_iter=1_000_000,
             n_jobs=cores,
             seed=seed,
+            sample=not watch.problem.facts.get("baselines"),  # the first rows of a forecast are the oldest
             skip_transform=True,
             auto_augment=False,
             retrain_full=False,

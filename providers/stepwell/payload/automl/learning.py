@@ -23,9 +23,17 @@ def predict(estimator: Any, X: Any, problem: Problem) -> np.ndarray:
     return whole
 
 
-def metrics_of(problem: Problem, y: Any, predictions: np.ndarray, weight: Any = None) -> dict[str, float]:
-    """Return all metrics of the task for *predictions*."""
+def metrics_of(
+    problem: Problem, y: Any, predictions: np.ndarray, weight: Any = None, X: Any = None
+) -> dict[str, float]:
+    """Return all metrics of the task for *predictions*.
+
+    :param X: the features of the same rows. Forecasts are learnt as differences from a level that stands there; they
+        are judged as what they are.
+    """
     if problem.task == "classification":
         return scores.classification(np.asarray(y), predictions, positive=problem.facts.get("positive"), weight=weight)
     facts = problem.facts
-    return scores.regression(np.asarray(y), predictions, y_min=facts["y_min"], y_max=facts["y_max"], weight=weight)
+    level = 0.0 if X is None or not facts.get("level") else X[facts["level"]].to_numpy(dtype=float)
+    truth, found = np.asarray(y, dtype=float) + level, np.asarray(predictions) + level
+    return scores.regression(truth, found, y_min=facts["y_min"], y_max=facts["y_max"], weight=weight)

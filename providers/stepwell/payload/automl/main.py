@@ -57,9 +57,8 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
     emit = _events(request)
     os.makedirs(request.results, exist_ok=True)
     _json(request, "settings.json", settings)
-    engine, threads = settings.get("engine") or "flaml", int(settings.get("max_cores_per_iteration") or 1)
-    pool = pool_of()
-    workers = _workers(settings, pool.cores(), threads, say)
+    engine, pool = settings.get("engine") or "flaml", pool_of()
+    workers, threads = _workers(settings, pool.cores(), say)
     server = Server(pool.host)
     running = threading.Thread(target=pool.run, args=(server, workers, engine, threads), daemon=True)
     running.start()  # workers load their libraries while the data are being prepared
@@ -137,16 +136,15 @@ class _Ending:
         self.search.cancel(self.told)
 
 
-def _workers(settings: dict[str, Any], cores: int, threads: int, say: Callable[[str], None]) -> int:
-    """Return how many trials run at a time: no more than there are cores for."""
-    wanted = int(settings.get("max_concurrent_iterations") or 1)
+def _workers(settings: dict[str, Any], cores: int, say: Callable[[str], None]) -> tuple[int, int]:
+    """Return how many trials run at a time, and on how many cores each: no more than there are."""
+    wanted, threads = (int(settings.get(f"max_{n}") or 1) for n in ("concurrent_iterations", "cores_per_iteration"))
+    if threads < 0:  # v1: all of them
+        threads = max(1, cores // wanted)
     possible = max(1, cores // threads)
     if wanted > possible:
-        say(
-            f"note: max_concurrent_iterations={wanted} needs {wanted * threads} cores, and there are {cores}:"
-            f" {possible} at a time"
-        )
-    return min(wanted, possible)
+        say(f"note: max_concurrent_iterations={wanted} needs {wanted * threads} cores of {cores}: {possible} at a time")
+    return min(wanted, possible), threads
 
 
 def _data(request: Request) -> dict[str, Any]:

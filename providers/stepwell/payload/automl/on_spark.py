@@ -26,7 +26,7 @@ from stepwell.payload.automl.errors import AutoMLError
 from stepwell.payload.automl.pools import POOL, POOL_TOKEN
 
 #: What ``spark-submit`` tells its driver; no other process may take itself for the driver.
-GATEWAY = ("PYSPARKGATEWAY_PORT", "PYSPARKGATEWAY_SECRET")
+GATEWAY = ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET")
 
 
 def is_driver() -> bool:

@@ -76,18 +76,17 @@ class Executors(Pool):
         return self._cores
 
     def run(self, server: Server, workers: int, engine: str, threads: int) -> None:
-        numbers = list(range(workers))
+        numbers, reason = list(range(workers)), ""
         for _ in range(AGAIN):
             job = {"address": server.address, "token": server.token, "workers": numbers}
             answer = self._line.ask({"kind": "run", **job, "engine": engine, "threads": threads})
-            numbers = [] if server.search is None else server.search.unfinished
-            if not numbers:
+            if not server.unfinished:
                 return
-            print(f"Spark has ended the search's job: {answer.get('error') or 'no reason given'}; it begins again")
+            numbers = numbers if server.search is None else server.search.unfinished
+            reason = str(answer.get("error") or "no reason given")
+            print(f"Spark has ended the job of the search's workers: {reason}", flush=True)
             time.sleep(1.0)
-        for number in numbers:
-            if server.search is not None:
-                server.search.finished(number)
+        server.give_up(f"Spark could not run its workers: {reason}")
 
 
 def pool_of(environment: Any = os.environ) -> Pool:

@@ -164,7 +164,7 @@ class _Forecast(Prepared):
 def _forecast(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> Prepared:
     from stepwell.payload.automl import forecasting
 
-    past = forecasting.prepare(data["training"], settings, data.get("validation"))
+    past = forecasting.prepare(data["training"], settings, data.get("validation"), relative=True)
     problem = Problem(
         "regression",
         past.X,

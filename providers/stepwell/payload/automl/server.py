@@ -50,6 +50,12 @@ class Server:
         self._socket.close()
         self._ready.set()
 
+    def give_up(self, reason: str) -> None:
+        """There are no workers, and there will be none."""
+        self._ready.wait()
+        if self.search is not None:
+            self.search.cancel(reason)
+
     @property
     def unfinished(self) -> bool:
         """Whether there is something left to do, or may be."""
