@@ -80,7 +80,7 @@ def save(
     The same is written to ``stepwell.json``. Nothing is asked of the network or of a tracking server.
 
     :param folder: does not exist, or is empty.
-    :param example: rows as the model gets them, without the label: their types become the signature, the first five
+    :param example: rows as the model gets them, without the label: their types become the signature, the last five
         are kept as MLflow's input example.
     :param metric: v1's name of the primary metric.
     :param metrics: all of the task.
@@ -205,9 +205,9 @@ def _signature(model: Any, example: pd.DataFrame) -> tuple[pd.DataFrame, Any]:
                 plain[column] = values.map(str, na_action="ignore")
                 found = None
         inputs.append(found or ColSpec(AnyType(), column))  # MLflow hands on what comes
-    predicted = model.predict(example.iloc[:_EXAMPLE_ROWS])
-    outputs = infer_signature(plain, predicted).outputs
-    return plain.iloc[:_EXAMPLE_ROWS], ModelSignature(inputs=Schema(inputs), outputs=outputs)
+    rows = slice(-_EXAMPLE_ROWS, None)  # the last ones: a forecast needs some past
+    outputs = infer_signature(plain, model.predict(example.iloc[rows])).outputs
+    return plain.iloc[rows], ModelSignature(inputs=Schema(inputs), outputs=outputs)
 
 
 # -- MLflow's manners --------------------------------------------------------------------------------------------------
