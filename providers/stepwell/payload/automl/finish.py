@@ -192,7 +192,7 @@ class Finish:
             found = explain.importances(
                 self._estimator(self._best.iteration), self.problem.X, self.problem.y, task="regression", **more
             )
-            return _by_column(found, list(self.problem.X.columns), list(self.prepared.featurizer.lineage))
+            return _by_column(found, self.prepared.featurizer.lineage)
         frame, target = self.prepared.test or (self.prepared.frame, self.prepared.target)
         return explain.importances(pipeline, frame, target, task=task, **more)
 
@@ -358,12 +358,11 @@ def _installed(name: str) -> bool:
     return True
 
 
-def _by_column(found: list[dict[str, Any]], features: list[str], lineage: list[Any]) -> list[dict[str, Any]]:
+def _by_column(found: list[dict[str, Any]], lineage: dict[str, str]) -> list[dict[str, Any]]:
     """Return importances of features as those of the columns that they were made of."""
     columns: dict[str, dict[str, Any]] = {}
-    origin = dict(zip(features, lineage, strict=True))
     for item in found:
-        column = str(origin.get(item["column"], item["column"]))
+        column = str(lineage[item["column"]])
         known = columns.setdefault(column, {"column": column, "importance": 0.0, "std": 0.0})
         known["importance"] += item["importance"]
         known["std"] = math.hypot(known["std"], item["std"])

@@ -12,7 +12,7 @@ import numpy as np
 from flaml import tune
 from flaml.automl.model import SKLearnEstimator
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import ElasticNet, LassoLars, LogisticRegression, SGDClassifier, SGDRegressor
@@ -117,7 +117,7 @@ def learner_class(name: str, facts: Mapping[str, Any]) -> type[SKLearnEstimator]
 def _takes_weight(estimator: Any) -> bool:
     from sklearn.utils.validation import has_fit_parameter
 
-    return bool(has_fit_parameter(estimator, "sample_weight"))
+    return bool(has_fit_parameter(getattr(estimator, "regressor", estimator), "sample_weight"))
 
 
 def _either(classifier: Any, regressor: Any, **fixed: Any) -> Callable[[Mapping[str, Any], bool], Any]:
@@ -138,12 +138,13 @@ def _calibrated(machine: Any) -> Callable[[Mapping[str, Any], bool], Any]:
 
 
 def _sgd(parameters: Mapping[str, Any], classify: bool) -> Any:
-    return (SGDClassifier if classify else SGDRegressor)(random_state=_SEED, **_fixed_loss(parameters, classify))
-
-
-def _fixed_loss(parameters: Mapping[str, Any], classify: bool) -> dict[str, Any]:
-    loss = "modified_huber" if parameters.get("huber") else "log_loss"
-    return {**{k: v for k, v in parameters.items() if k != "huber"}, "loss": loss if classify else "huber"}
+    given = {k: v for k, v in parameters.items() if k != "huber"}
+    if classify:
+        loss = "modified_huber" if parameters.get("huber") else "log_loss"
+        return SGDClassifier(random_state=_SEED, loss=loss, **given)
+    # Its steps have the size that suits a target of about 1.
+    regressor = SGDRegressor(random_state=_SEED, loss="huber" if parameters.get("huber") else "squared_error", **given)
+    return TransformedTargetRegressor(regressor, transformer=StandardScaler())
 
 
 def _fixed(**values: Any) -> Space:
