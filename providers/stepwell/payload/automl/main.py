@@ -7,6 +7,7 @@ told by a process beside the driver, which lends its executors to it (:mod:`step
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -80,7 +81,7 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
             rows=len(prepared.problem.folds[0][0]),
             earlier=earlier,
             emit=emit,
-            say=say,
+            say=say if int(settings.get("verbosity") or logging.INFO) <= logging.INFO else lambda line: None,
         )
         ending.search = search
         at_a_time = f"{workers} workers" if workers > 1 else "1 worker"
