@@ -27,7 +27,10 @@ from support.surroundings import CACHE, PROJECT
 
 CASES = (
     "step", "reuse", "snapshot", "imports", "parse", "spark", "gate", "environment", "memory", "index",
+    "automl_trials", "automl_concurrent", "automl_first", "automl_scores", "automl_memory", "automl_report",
 )  # fmt: skip
+#: Variables that make a benchmark another one, for whoever works on it: nothing is written down.
+SHORTER = "BENCH_AUTOML_"
 REPEAT = 5
 HERE = PROJECT / "benchmarks"
 
@@ -37,13 +40,14 @@ def main() -> int:
     options = _options()
     if options.list:
         for name in CASES:
-            print(f"{name:12} {importlib.import_module('cases.' + name).TITLE}")
+            print(f"{name:18} {importlib.import_module('cases.' + name).TITLE}")
         return 0
     if options.inside:
         _measure(options.inside, options.repeat, options.quick)
         return 0
     CACHE.mkdir(parents=True, exist_ok=True)
     broken = []
+    dry = options.quick or options.dry or any(name.startswith(SHORTER) for name in os.environ)
     for name in options.cases or CASES:
         try:
             case = _case(name, options)
@@ -51,7 +55,7 @@ def main() -> int:
             print(f"{name}: {error}", file=sys.stderr, flush=True)
             broken.append(name)
             continue
-        if not options.quick and not options.dry:  # after each, so that an interrupt costs one
+        if not dry:  # after each, so that an interrupt costs one
             results = {"machine": surroundings.machine(), "cases": {name: case}}
             report.into_readme(HERE / "README.md", report.merge(HERE / "results.json", results, list(CASES)))
     if broken:
@@ -61,13 +65,19 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="which ones (default: all)")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="which (default: all); automl: all automl_…")
     parser.add_argument("--list", action="store_true", help="say which there are")
     parser.add_argument("--repeat", type=int, metavar="N", help=f"rounds (default: {REPEAT} or what the case says)")
     parser.add_argument("--quick", action="store_true", help="two rounds of smaller data; nothing is written down")
     parser.add_argument("--dry", action="store_true", help="write nothing down")
     parser.add_argument("--inside", metavar="CASE", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    groups = {name.partition("_")[0] for name in CASES if "_" in name}
+    options.cases = [
+        name
+        for word in options.cases
+        for name in ([c for c in CASES if c.startswith(word + "_")] if word in groups else [word])
+    ]
     unknown = sorted(set(options.cases) - set(CASES))
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are: {', '.join(CASES)}")
@@ -79,7 +89,7 @@ def _options() -> argparse.Namespace:
 def _case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Run one benchmark in a process of its own and return its results."""
     module = importlib.import_module("cases." + name)
-    repeat = options.repeat or (2 if options.quick else max(REPEAT, getattr(module, "REPEAT", REPEAT)))
+    repeat = options.repeat or (2 if options.quick else getattr(module, "REPEAT", REPEAT))
     print(f"{name}: {module.TITLE}", flush=True)
     before, began = surroundings.moment(), time.monotonic()
     samples = []

@@ -18,9 +18,10 @@ class Figure:
 
     :param what: the row's text.
     :param of: makes the figure of one round.
-    :param unit: ``s``, ``ms`` (given in seconds), ``×``, ``MB``.
+    :param unit: ``s``, ``ms`` (given in seconds), ``×``, ``MB``, ``trials``; nothing for a score.
     :param at_most: what is to be reached, in the unit of *of*; ``None``: it only stands beside another figure.
-    :param reach: how the table says what is to be reached; default: from *at_most*.
+    :param reach: how the table says what is to be reached; default: from *at_most* or *at_least*.
+    :param at_least: what is to be reached, where more is better.
     """
 
     what: str
@@ -28,20 +29,33 @@ class Figure:
     unit: str
     at_most: float | None = None
     reach: str = ""
+    at_least: float | None = None
 
     def made_of(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Return the figure as plain data: the median over the rounds, and the least and the largest."""
         values = [self.of(sample) for sample in samples]
-        reached = statistics.median(values)
+        return self.plain(statistics.median(values), values)
+
+    def plain(self, reached: float, values: Sequence[float], met: bool | None = None) -> dict[str, Any]:
+        """Return the figure as plain data.
+
+        :param met: decided by other means than a limit.
+        """
+        reach = self.reach
+        if self.at_most is not None:
+            reach, met = reach or f"≤ {said(self.at_most, self.unit)}", reached <= self.at_most
+        if self.at_least is not None:
+            reach, met = reach or f"≥ {said(self.at_least, self.unit)}", reached >= self.at_least
         return {
             "what": self.what,
             "unit": self.unit,
-            "to_reach": self.reach or (f"≤ {said(self.at_most, self.unit)}" if self.at_most is not None else ""),
+            "to_reach": reach,
             "at_most": self.at_most,
+            "at_least": self.at_least,
             "reached": reached,
             "least": min(values),
             "largest": max(values),
-            "met": None if self.at_most is None else reached <= self.at_most,
+            "met": met,
         }
 
 
@@ -74,4 +88,8 @@ def said(value: float, unit: str) -> str:
         return f"{value:.2f} s"
     if unit == "×":
         return f"{value:.2f} ×"
+    if not unit:
+        return f"{value:.4f}"
+    if unit == "MB" and value < 10:
+        return f"{value:.2f} MB"
     return f"{value:.0f} {unit}"

@@ -33,6 +33,8 @@ from stepwell.payload.automl.steps import CategoryCodes  # noqa: E402
 
 #: A learner that fails so often in a row is tried no more.
 FAILURES = 3
+#: The loss of a trial that has failed: worse than any, and finite, for FLAML reckons with it.
+BAD = 1e9
 
 
 class _LearnerDone(BaseException):
@@ -47,6 +49,8 @@ class Watch:
         self.reporter = reporter
         self.rows = rows
         self.failures: dict[str, int] = {}
+        self.begun = 0
+        self.best: dict[str, tuple[float, dict[str, Any]]] = {}
         self._broken: str | None = None
         self._folds: list[tuple[dict[str, float], np.ndarray]] = []
 
@@ -54,6 +58,7 @@ class Watch:
         """A trial begins."""
         if self.failures.get(learner, 0) >= FAILURES:
             raise _LearnerDone(learner)
+        self.begun += 1
         self._broken, self._folds = None, []
         self.learner, self._sample, self.parameters = learner, rows, dict(parameters)
         self.reporter.begin(learner, parameters, rows)
@@ -78,7 +83,7 @@ class Watch:
             except Exception as error:
                 self.broke(error)
         if self._broken is not None:
-            return float("inf")
+            return BAD
         return scores.loss(self.problem.primary_metric, self._folds[-1][0][self.problem.primary_metric])
 
     def end(self) -> float:
@@ -88,6 +93,8 @@ class Watch:
             loss = scores.loss(self.problem.primary_metric, metrics[self.problem.primary_metric])
             if np.isfinite(loss):
                 self.failures[self.learner] = 0
+                if loss < self.best.get(self.learner, (BAD, {}))[0]:
+                    self.best[self.learner] = (loss, self.parameters)
                 whole = self._sample >= self.rows
                 predictions = np.concatenate([p for _, p in self._folds]) if whole else None
                 self.reporter.completed(metrics, predictions, self.parameters)
@@ -95,7 +102,7 @@ class Watch:
             self._broken = f"{self.problem.primary_metric} is not a number: the predictions are out of bounds"
         self.failures[self.learner] = self.failures.get(self.learner, 0) + 1
         self.reporter.failed(self._broken)
-        return float("inf")
+        return BAD
 
 
 class Folds:
@@ -148,9 +155,12 @@ class FlamlEngine(Engine):
                 _one_trial(problem, name, watch)
             left = [n for n in learners if n not in BASELINES]
             while left and time.monotonic() < deadline:
+                begun, known = watch.begun, {**starts, **{n: [p] for n, (_, p) in watch.best.items()}}
                 try:
-                    self._fit(parts, left, watch, seed, cores, deadline - time.monotonic(), trial_seconds, starts)
-                    return
+                    self._fit(parts, left, watch, seed, cores, deadline - time.monotonic(), trial_seconds, known)
+                    if watch.begun == begun:
+                        return
+                    seed += 7919  # FLAML may end by itself, when its steps have become too small
                 except _LearnerDone as done:
                     left.remove(str(done))
                     say(f"{model_of(str(done), _task(problem))} has failed {FAILURES} times in a row: left out")
