@@ -54,7 +54,7 @@ def search(
     request.write(path)
     log = os.path.join(work, "search.log")
     if spark is not None:
-        code = on_spark.run([path], spark, f"automl-{run_id}")
+        code = on_spark.search([path], spark, f"automl-{run_id}")
     elif show_output:
         code = _python("main", path)
     else:

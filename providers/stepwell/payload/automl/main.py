@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -48,21 +47,18 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
     :raises SearchFailed: no trial was completed.
     """
     from stepwell.payload.automl import engines
+    from stepwell.payload.automl.crew import Crew
     from stepwell.payload.automl.limits import Limits
-    from stepwell.payload.automl.pools import Processes, pool_of
+    from stepwell.payload.automl.pools import Processes
     from stepwell.payload.automl.search import Search, read_history
-    from stepwell.payload.automl.server import Server
 
     ending = _Ending()
     settings = request.settings
     emit = _events(request)
     os.makedirs(request.results, exist_ok=True)
     _json(request, "settings.json", settings)
-    engine, pool = settings.get("engine") or "flaml", pool_of()
-    workers, threads = _workers(settings, pool.cores(), say)
-    server = Server(pool.host)
-    running = threading.Thread(target=pool.run, args=(server, workers, engine, threads), daemon=True)
-    running.start()  # workers load their libraries while the data are being prepared
+    crew = Crew(settings, say)
+    crew.start()  # they load their libraries while the data are being prepared
     try:
         prepared = _prepared(request, say)
         prefix = "search."
@@ -70,11 +66,11 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
         earlier = read_history(request.resume) if request.resume else []
         if earlier:
             say(f"going on after {len(earlier)} trials of an earlier try")
-        models = engines.models(settings)
+        models, server, size = engines.models(settings), crew.server, crew.size
         search = Search(
             request.run_id,
             Limits.of(settings),
-            engines.islands(engines.learners(settings["task"], models), workers),
+            engines.islands(engines.learners(settings["task"], models), size),
             settings["task"],
             request.results,
             os.path.join(request.work, "predictions"),
@@ -84,21 +80,20 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
             say=say if int(settings.get("verbosity") or logging.INFO) <= logging.INFO else lambda line: None,
         )
         ending.search = search
-        at_a_time = f"{workers} workers" if workers > 1 else "1 worker"
+        at_a_time = f"{size} workers" if size > 1 else "1 worker"
         say(f"searching with {at_a_time} by {search.limits.metric}: {', '.join(models)}; {search.limits}")
-        server.open(search, files, {"engine": engine, "cores": threads, "prefix": prefix})
-        while running.is_alive():
-            running.join(0.2)  # signals are heard between two of these
+        server.open(search, files, {"engine": crew.engine, "cores": crew.threads, "prefix": prefix})
+        while crew.is_alive():
+            crew.join(0.2)  # signals are heard between two of these
     finally:
-        server.close()
-        running.join(5.0)
+        crew.dismiss()
     if ending.told:
         print(f"stopped: {ending.told}", file=sys.stderr, flush=True)
         sys.exit(STOPPED)
     say(f"the search is over after {len(search.trials)} trials: {search.over}")
     from stepwell.payload.automl.finish import Finish
 
-    summary = Finish(request, prepared, search, engines.engine_of(engine), Processes().cores(), say).run()
+    summary = Finish(request, prepared, search, engines.engine_of(crew.engine), Processes().cores(), say).run()
     if request.job is not None:
         shutil.rmtree(os.path.join(request.work, "problem"), ignore_errors=True)
     return summary
@@ -135,17 +130,6 @@ class _Ending:
         if self.search is None or self.search.over is not None:
             sys.exit(STOPPED)
         self.search.cancel(self.told)
-
-
-def _workers(settings: dict[str, Any], cores: int, say: Callable[[str], None]) -> tuple[int, int]:
-    """Return how many trials run at a time, and on how many cores each: no more than there are."""
-    wanted, threads = (int(settings.get(f"max_{n}") or 1) for n in ("concurrent_iterations", "cores_per_iteration"))
-    if threads < 0:  # v1: all of them
-        threads = max(1, cores // wanted)
-    possible = max(1, cores // threads)
-    if wanted > possible:
-        say(f"note: max_concurrent_iterations={wanted} needs {wanted * threads} cores of {cores}: {possible} at a time")
-    return min(wanted, possible), threads
 
 
 def _data(request: Request) -> dict[str, Any]:

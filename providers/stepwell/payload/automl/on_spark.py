@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,19 +39,25 @@ def drive(job_directory: str) -> int:
 
     What only Spark can read is read here, once: until now it was a definition and no data.
     """
-    from pyspark.sql import SparkSession
-
-    from stepwell.payload.automl.reading import read_inputs
     from stepwell.payload.context import JobContext
 
-    session = SparkSession.builder.getOrCreate()
     job = JobContext(job_directory)
-    if any(_is_remote(file) for dataset in job.datasets.values() for file in dataset.get("files") or ()):
-        folder = os.path.join(job_directory, "work", "automl")
-        paths = save_frames(read_inputs(job, session), folder)
-        with open(os.path.join(folder, "inputs.json"), "w", encoding="utf-8") as file:
-            json.dump(paths, file)
-    return run([job_directory], session.sparkContext, f"automl-{job.run_id}")
+    lender = _Lender(f"automl-{job.run_id}")
+    if not any(_is_remote(file) for dataset in job.datasets.values() for file in dataset.get("files") or ()):
+        return run([job_directory], lender, lambda: lender.lend(_session().sparkContext))
+    from stepwell.payload.automl.reading import read_inputs
+
+    session, folder = _session(), os.path.join(job_directory, "work", "automl")
+    paths = save_frames(read_inputs(job, session), folder)
+    with open(os.path.join(folder, "inputs.json"), "w", encoding="utf-8") as file:
+        json.dump(paths, file)
+    return run([job_directory], lender, lambda: lender.lend(session.sparkContext))
+
+
+def _session() -> Any:
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.getOrCreate()
 
 
 def save_frames(frames: Mapping[str, Any], folder: str) -> dict[str, str]:
@@ -67,14 +73,18 @@ def _is_remote(file: Any) -> bool:
     return "://" in str(file) and not str(file).startswith("file:")
 
 
-def run(arguments: list[str], context: Any, group: str) -> int:
+def search(arguments: list[str], context: Any, group: str) -> int:
+    """Search on the executors of a script's ``SparkContext``; return the exit code of the search's process."""
+    lender = _Lender(group)
+    return run(arguments, lender, lambda: lender.lend(context))
+
+
+def run(arguments: list[str], lender: _Lender, lend: Callable[[], None]) -> int:
     """Run the search's process beside this driver, and its workers on the executors; return its exit code.
 
     :param arguments: of ``stepwell.payload.automl.main``.
-    :param context: the ``SparkContext``.
-    :param group: the job group that the search's jobs are in.
+    :param lend: gets the executors ready, while that process prepares the data.
     """
-    lender = _Lender(context, group)
     environment = {**os.environ, POOL: lender.address, POOL_TOKEN: lender.token}
     for name in GATEWAY:
         environment.pop(name, None)
@@ -83,6 +93,7 @@ def run(arguments: list[str], context: Any, group: str) -> int:
     child = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL)
     before = _pass_on(child)
     try:
+        lend()
         return child.wait()
     finally:
         if child.poll() is None:
@@ -104,22 +115,33 @@ def _pass_on(child: subprocess.Popen[bytes]) -> dict[int, Any]:
 class _Lender:
     """Runs the jobs that the search asks for."""
 
-    def __init__(self, context: Any, group: str) -> None:
-        self._context = context
+    def __init__(self, group: str) -> None:
+        self._context: Any = None
         self._group = group
-        self._local = str(context.master).startswith("local") and "cluster" not in str(context.master)
-        self.host = "127.0.0.1" if self._local else context.getConf().get("spark.driver.host", "127.0.0.1")
+        self._ready = threading.Event()
+        self._running = False
+        self.host = "127.0.0.1"
         self.token = secrets.token_hex(32)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-        if not self._local:
-            self._ship_code()
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def lend(self, context: Any) -> None:
+        """Lend the executors of *context*."""
+        self._context = context
+        if not str(context.master).startswith("local") or "cluster" in str(context.master):
+            self.host = context.getConf().get("spark.driver.host", "127.0.0.1")
+            self._ship_code()
+        self._ready.set()
 
     def close(self) -> None:
         """End whatever still runs."""
         self._socket.close()
-        self._context.cancelJobGroup(self._group)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._running:
+            self._context.cancelJobGroup(self._group)
 
     def _serve(self) -> None:
         try:
@@ -134,18 +156,22 @@ class _Lender:
                     message, _ = line.receive()
                     line.send(self._answer(message))
             except (OSError, ValueError, KeyError):
-                self._context.cancelJobGroup(self._group)  # the search has gone
+                self._cancel()  # the search has gone
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._ready.wait()
         if message["kind"] == "about":
             return {"cores": cores_of(self._context), "host": self.host}
         numbers = message["workers"]
         task = partial(_task, message["address"], message["token"], message["engine"], int(message["threads"]))
+        self._running = True
         try:
             self._context.setJobGroup(self._group, "workers of an AutoML search", True)
             self._context.parallelize(numbers, len(numbers)).mapPartitions(task).collect()
         except Exception as error:  # cancelled, or its executors are gone for good
             return {"error": str(error).partition("\n")[0]}
+        finally:
+            self._running = False
         return {}
 
     def _ship_code(self) -> None:
