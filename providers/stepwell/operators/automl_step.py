@@ -102,15 +102,17 @@ class AutoMLStepOperator(StepOperator):
         )
         self.model, self.leaderboard, self.metrics = outputs.values()
         best = {"iteration": None, "metric": None}  # by the primary metric
+        cores = given.get("max_cores_per_iteration") or 1
+        per_task = {"spark.task.cpus": str(cores)} if cores > 1 else {}  # a task of Spark is a worker of the search
         self.automl = {"settings": given, "outputs": {} if self.model is None else {MODEL: best}}
         self.spark = {
             "driver_memory": driver_memory,
             "driver_cores": driver_cores,
             "executor_memory": executor_memory,
-            "executor_cores": _at_least_1(given.get("max_cores_per_iteration"), executor_cores),
+            "executor_cores": _at_least_1(cores, executor_cores),
             "num_executors": _at_least_1(given.get("max_concurrent_iterations"), num_executors),
             "app_name": self.step_name,
-            "conf": dict(conf or {}),
+            "conf": {**per_task, **(conf or {})},
         }
         settings(self.spark)
 
