@@ -94,9 +94,21 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
     from stepwell.payload.automl.finish import Finish
 
     summary = Finish(request, prepared, search, engines.engine_of(crew.engine), Processes().cores(), say).run()
+    if emit is not None:
+        _log_best(emit, summary, {} if request.job is not None else {"run": request.run_id})
     if request.job is not None:
         shutil.rmtree(os.path.join(request.work, "problem"), ignore_errors=True)
     return summary
+
+
+def _log_best(emit: Callable[..., None], summary: dict[str, Any], of: dict[str, str]) -> None:
+    """Log the best score, and that on test data, as metrics of the step, or of a script's child run."""
+    name = summary["primary_metric"]
+    found = {name: summary["best_trial"]["score"]}
+    if summary["test"]:
+        found[f"test_{name}"] = summary["test"]["metrics"].get(name)
+    for metric, value in found.items():
+        emit("metric", type="scalar", name=metric, value=value, step=None, scope="run", **of)
 
 
 def _prepared(request: Request, say: Callable[[str], None]) -> Any:
