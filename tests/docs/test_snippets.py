@@ -143,6 +143,7 @@ def test_every_setting_has_a_line() -> None:
         ("CommandStepOperator", "command-step.md"),
         ("SynapseSparkStepOperator", "synapse-spark-step.md"),
         ("ValidateDatasetOperator", "validate-dataset.md"),
+        ("AutoMLStepOperator", "automl-step.md"),
     ],
 )
 def test_every_parameter_has_a_line(operator: str, page: str) -> None:
@@ -153,3 +154,13 @@ def test_every_parameter_has_a_line(operator: str, page: str) -> None:
     parameters = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
     common = {"name", "task_id"}  # told once, on the page of the Python step
     assert [p for p in parameters if f"`{p}`" not in text and p not in common] == []
+
+
+def test_every_parameter_of_a_search_has_a_line() -> None:
+    from stepwell import AutoMLConfig, ForecastingParameters
+
+    pages = [PROJECT / "docs" / f"automl-{name}.md" for name in ("configuration", "forecasting")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    taken = [*inspect.signature(AutoMLConfig).parameters, *inspect.signature(ForecastingParameters).parameters]
+    inner = {"kwargs", "validate_parameters", "short_series_handling"}  # not meant for anybody, or an old name
+    assert [name for name in taken if f"`{name}`" not in text and name not in inner] == []
