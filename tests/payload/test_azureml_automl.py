@@ -201,7 +201,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         if settings["seed"] == 666:
             raise RuntimeError("no trial has succeeded")
         _write(Path(folder), more["run_id"])
-        return {"best": {"iteration": 1}}
+        return {"best": 1}
 
     engine = types.ModuleType("stepwell.payload.automl.in_script")
     engine.search, engine.fitted = search, lambda folder, iteration: ("fitted", iteration)  # type: ignore[attr-defined]

@@ -262,7 +262,7 @@ def _consumption(name: str, value: Any) -> DatasetConsumptionConfig:
         raise UserErrorException(
             f"AutoMLConfig({name}=…) is a {kind.__name__}, which is nowhere but in this process",
             allowed=["a Dataset", "an output of a step", "an input (dataset.as_named_input(…))"],
-            hint="Register it: Dataset.Tabular.register_pandas_dataframe(…)",
+            hint="Write it to a file on a datastore, and give Dataset.Tabular.from_parquet_files(…)",
         )
     return DatasetConsumptionConfig(name, value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any, Mapping, Sequence
 
 from stepwell.runtime import automl, automl_conflicts, automl_forecasting
@@ -63,7 +64,7 @@ class AutoMLConfig:
     The table of all parameters stands in ``docs/automl.md``. Deprecated names give a ``DeprecationWarning``.
 
     :param seed: decides splits, samples and the engine's draws.
-    :param engine: of :data:`stepwell.runtime.automl.ENGINES`.
+    :param engine: of :data:`stepwell.runtime.automl.ENGINES`, or ``module:Class`` of a package of the step.
     :raises UserErrorException: a value is out of range, a name unknown, two parameters contradict each other, or one is
         not built.
     """
@@ -151,6 +152,7 @@ class AutoMLConfig:
         blocked = _models(task, "blocked_models", given)
         automl.models_of(task, allowed, blocked)
         stack = flag("enable_stack_ensemble", given["enable_stack_ensemble"], optional=True)
+        combined = task != automl.FORECASTING  # forecasts have no ensembles
         times, features = self.forecasting_parameters, self.featurization
         return {
             "task": task,
@@ -179,14 +181,14 @@ class AutoMLConfig:
             "cv_split_column_names": check.columns("cv_split_column_names", given["cv_split_column_names"]),
             "test_size": number("test_size", given["test_size"], above=0, below=1),
             "featurization": features.to_dict() if isinstance(features, FeaturizationConfig) else features,
-            "enable_voting_ensemble": flag("enable_voting_ensemble", given["enable_voting_ensemble"]),
-            "enable_stack_ensemble": task != automl.FORECASTING if stack is None else stack,
+            "enable_voting_ensemble": flag("enable_voting_ensemble", given["enable_voting_ensemble"]) and combined,
+            "enable_stack_ensemble": combined if stack is None else stack and combined,
             "model_explainability": flag("model_explainability", given["model_explainability"]),
             "exclude_nan_labels": flag("exclude_nan_labels", given["exclude_nan_labels"]),
             "verbosity": _verbosity(given["verbosity"]),
             "forecasting_parameters": times.to_dict() if times else None,
             "seed": number("seed", given["seed"], least=0, most=2**31 - 1, whole=True, optional=False),
-            "engine": check.choice("engine", given["engine"], automl.ENGINES),
+            "engine": _engine(given["engine"]),
         }
 
     @property
@@ -348,6 +350,12 @@ def _experiment_hours(given: Mapping[str, Any]) -> float:
             hint="The whole search must have time for one trial at least",
         )
     return float(limit)
+
+
+def _engine(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        return value
+    return str(check.choice("engine", value, (*automl.ENGINES, "module:Class")))
 
 
 def _verbosity(value: Any) -> int:

@@ -18,7 +18,7 @@ BLOCKABLE = (
 #: v1's transformers whose parameters may be given.
 CUSTOMIZABLE = ("HashOneHotEncoder", "Imputer", "TfIdf")
 #: How an Imputer may fill.
-STRATEGIES = ("mean", "median", "most_frequent", "constant", "ffill")
+STRATEGIES = ("mean", "median", "most_frequent", "constant")
 
 
 class FeaturizationConfig:

@@ -36,8 +36,8 @@ class ForecastingParameters:
     :param feature_lags: ``"auto"``: earlier values of the other columns too.
     :param target_rolling_window_size: features over so many earlier values (2 or more), or ``"auto"``.
     :param seasonality: steps in a season; ``None`` or 1 = there is none.
-    :param country_or_region_for_holidays: two-letter code of the country whose holidays count.
-    :param use_stl: decompose into ``"season"`` or ``"season_trend"``.
+    :param country_or_region_for_holidays: not built.
+    :param use_stl: not built.
     :param short_series_handling_configuration: series too short to learn from: ``"auto"``, ``"pad"``, ``"drop"``, or
         ``None``, which is an error then.
     :param freq: step between rows, as pandas writes it ("D", "W-MON", "h"); ``None`` = from the data.
@@ -95,8 +95,13 @@ class ForecastingParameters:
         self.feature_lags = check.choice("feature_lags", feature_lags, (None, _AUTO))
         self.target_rolling_window_size = _steps("target_rolling_window_size", target_rolling_window_size, 2)
         self.seasonality: int | str = _steps("seasonality", seasonality, 1) or 1
-        self.country_or_region_for_holidays = country_or_region_for_holidays
-        self.use_stl = check.choice("use_stl", use_stl, (None, "season", "season_trend"))
+        if country_or_region_for_holidays is not None:
+            hint = "A column that marks holidays is a feature like any other"
+            check.not_built("country_or_region_for_holidays", country_or_region_for_holidays, hint)
+        self.country_or_region_for_holidays = None
+        if use_stl is not None:
+            check.not_built("use_stl", use_stl, "Seasons are features already: seasonality='auto'")
+        self.use_stl = None
         self.short_series_handling_configuration = check.choice(
             "short_series_handling_configuration", short_series_handling_configuration, (None, _AUTO, "pad", "drop")
         )
@@ -120,11 +125,6 @@ class ForecastingParameters:
         if self.time_column_name in series:
             raise UserErrorException(
                 f"The column {self.time_column_name!r} is time_column_name and in time_series_id_column_names"
-            )
-        country = self.country_or_region_for_holidays
-        if country is not None and (not isinstance(country, str) or not 2 <= len(country) <= 3):
-            raise UserErrorException(
-                f"country_or_region_for_holidays is {country!r}", allowed=["a country's code, such as 'US'", "None"]
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -393,7 +393,8 @@ def test_what_a_featurization_refuses(given: dict[str, Any], match: str | None) 
         ({"target_lags": "all"}, "target_lags is 'all'"),
         ({"target_rolling_window_size": 1}, "target_rolling_window_size is 1"),
         ({"seasonality": 0}, "seasonality is 0"),
-        ({"use_stl": "trend"}, "use_stl is 'trend'. Allowed: season_trend, season, None"),
+        ({"use_stl": "season"}, "use_stl=.season. is not built"),
+        ({"country_or_region_for_holidays": "US"}, "country_or_region_for_holidays=.US. is not built"),
         ({"short_series_handling_configuration": "cut"}, "Allowed: .*pad.*None"),
         ({"target_aggregation_function": "sum"}, "needs freq"),
         ({"time_series_id_column_names": ["day"]}, "'day' is time_column_name and in time_series_id"),
@@ -409,7 +410,7 @@ def test_what_forecasting_parameters_refuse(given: dict[str, Any], match: str) -
 
 def test_forecasting_parameters_come_back_from_their_settings() -> None:
     one = ForecastingParameters(
-        **TIME, target_lags=[1, 7], seasonality=None, freq="D", target_aggregation_function="sum", use_stl="season"
+        **TIME, target_lags=[1, 7], seasonality=None, freq="D", target_aggregation_function="sum"
     )
     assert ForecastingParameters(**one.to_dict()) == one
     assert (one.seasonality, one.to_dict()["target_lags"]) == (1, [1, 7])

@@ -213,8 +213,8 @@ class AutoMLRun:
         primary = self._settings["primary_metric"]
         if metric is None or metric == primary:
             best = self._summary.get("best")
-            if best:
-                return self._completed(best["iteration"])
+            if best is not None:
+                return self._completed(int(best))
         name = automl.check_metric(self._settings["task"], metric or primary)
         best_trial = None
         for trial in self._trials():
