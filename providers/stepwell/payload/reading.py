@@ -98,7 +98,24 @@ def _parquet(path: str) -> Any:
             hint="Add pyarrow to the step's conda_dependencies.yml",
         ) from error
     except (ValueError, OSError) as error:  # pyarrow.ArrowInvalid is a ValueError
+        _check_names(path)
         raise ReadError(f"{path!r} is not a parquet file ({error})") from error
+
+
+def _check_names(path: str) -> None:
+    """Say which name several columns of a parquet file have, if that is why it cannot be read."""
+    try:
+        from pyarrow import parquet
+
+        names = parquet.read_schema(path).names
+    except (ImportError, ValueError, OSError):
+        return
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise ReadError(
+            f"{path!r} has several columns with the name {', '.join(map(repr, double[:5]))}",
+            hint="Rename or drop them where the file is written",
+        )
 
 
 def _json_lines(path: str, options: dict[str, Any]) -> Any:

@@ -169,7 +169,8 @@ def test_regressions_that_leave_metrics_without_a_value() -> None:
     below = scores.regression(np.array([-1.0, 0.0, 2.0]), np.array([0.0, 0.0, 2.0]))
     assert math.isnan(below["root_mean_squared_log_error"])
     assert below["mean_absolute_percentage_error"] == 50
-    assert math.isnan(scores.regression(np.arange(3.0), np.ones(3))["spearman_correlation"])
+    assert scores.regression(np.arange(3.0), np.ones(3))["spearman_correlation"] == 0
+    assert math.isnan(scores.regression(np.ones(3), np.arange(3.0))["spearman_correlation"])
     assert scores.regression(np.arange(3.0), np.array([50.0, -50.0, 50.0]))["r2_score"] == -1
     assert scores.regression(np.arange(3.0), np.array([-1.0, 1.0, 2.0]))["root_mean_squared_log_error"] == 0
 

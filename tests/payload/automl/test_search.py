@@ -154,6 +154,21 @@ def test_a_worker_that_is_killed_costs_its_trial_only(tmp_path: Path, monkeypatc
     assert not workers()
 
 
+@pytest.mark.parametrize(("learner", "why"), [("sgd", "iteration_timeout_minutes"), ("rf", "SIGKILL")])
+def test_the_last_trial_fails_for_its_own_reason(tmp_path: Path, learner: str, why: str) -> None:
+    (trial,) = Run(tmp_path, [[learner]], iterations=1, trial_seconds=0.2).live().search.trials
+    assert trial.status == FAILED
+    assert why in str(trial.reason)
+
+
+def test_a_worker_that_is_lost_during_the_last_trial_costs_it(tmp_path: Path) -> None:
+    search = Run(tmp_path, [["lgbm"]], iterations=1).search
+    assert search.begin(0, "lgbm", "LightGBM", {}, 30) is None
+    assert search.wanted(0) is None, "all iterations have begun"
+    search.lost(0)
+    assert [t.status for t in search.trials] == [FAILED]
+
+
 def test_when_all_fail_the_search_ends_by_its_count(tmp_path: Path) -> None:
     run = Run(tmp_path, [["extra_tree"]], iterations=7).live()
     assert run.count == {FAILED: 7}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stepwell.payload.automl import labels
-from stepwell.payload.automl.columns import PURPOSES, FeaturizationError, as_numbers, kind_of
+from stepwell.payload.automl.columns import PURPOSES, FeaturizationError, as_numbers, is_plain, kind_of
 from stepwell.payload.automl.errors import AutoMLError
 from stepwell.payload.automl.featurizer import Featurizer
 from stepwell.runtime.names import nearest
@@ -65,6 +65,8 @@ def check(
     :param test: rows to judge the result by.
     :raises AutoMLError: they do not allow a search.
     """
+    if 0 < len(frame) < MINIMUM_ROWS:  # whatever else is wrong with them
+        raise _too_few(len(frame), "", 0)
     checked = _frame(frame, settings, "training data", None)
     _enough_rows(checked, settings)
     _configuration(checked, settings)
@@ -181,7 +183,8 @@ def _usable(X: pd.DataFrame, notes: list[str], facts: dict[str, Any], what: str)
             facts["mixed"].append(column)
             notes.append(f"The column {column!r} of the {what} has values of several types; they are taken as text")
         elif kind == "unusable":
-            example = type(next(iter(X[column].dropna()))).__name__
+            values = X[column][X[column].notna()]
+            example = next((t for t in map(type, values) if not is_plain(t)), type(values.iloc[0])).__name__
             facts["unusable"].append(column)
             notes.append(f"The column {column!r} of the {what} holds values of the type {example}, and is left out")
         elif kind == "number" and X[column].dtype.kind == "f":
@@ -210,11 +213,14 @@ def _enough_rows(checked: Checked, settings: Mapping[str, Any]) -> None:
             hint=f"Give at most {rows // 2}, or more data",
         )
     if rows < MINIMUM_ROWS:
-        unlabelled = checked.facts["unlabelled"]
-        raise AutoMLError(
-            f"The training data have {rows} row{'s' * (rows != 1)} with a label; a search needs at least"
-            f" {MINIMUM_ROWS}" + (f" ({unlabelled:,} rows have no label)" if unlabelled else "")
-        )
+        raise _too_few(rows, " with a label", checked.facts["unlabelled"])
+
+
+def _too_few(rows: int, which: str, unlabelled: int) -> AutoMLError:
+    return AutoMLError(
+        f"The training data have {rows} row{'s' * (rows != 1)}{which}; a search needs at least"
+        f" {MINIMUM_ROWS}" + (f" ({unlabelled:,} rows have no label)" if unlabelled else "")
+    )
 
 
 def _configuration(checked: Checked, settings: Mapping[str, Any]) -> None:

@@ -78,12 +78,13 @@ def _kind_of_objects(series: pd.Series) -> str:
     if inferred in _INFERRED:
         return _INFERRED[inferred]
     values = series[series.notna()]
-    if all(_is_plain(t) for t in set(map(type, values))):
+    if all(is_plain(t) for t in set(map(type, values))):
         return "mixed"
     return "unusable"
 
 
-def _is_plain(kind: type) -> bool:
+def is_plain(kind: type) -> bool:
+    """Tell whether values of a type are numbers, dates or text."""
     return issubclass(kind, (str, int, float, np.generic)) or (kind.__name__, kind.__module__) in _PLAIN
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -119,7 +119,7 @@ class Finish:
             self.search.add(
                 Trial(
                     number, f"{self.request.run_id}_{number}", made.name, made.name, {"members": members}, ENSEMBLE,
-                    len(self.problem.folds[0][0]), COMPLETED, None, dict(made.metrics), made.score, started,
+                    len(self.problem.folds[0][0]), COMPLETED, None, _known(made.metrics), made.score, started,
                     round(time.monotonic() - began, 3),
                 )
             )  # fmt: skip
@@ -175,8 +175,10 @@ class Finish:
             predictions = np.asarray(pipeline.predict_proba(frame), dtype=float)
         else:
             predictions = np.asarray(_forecasts(pipeline, frame, truth), dtype=float)
-        metrics = metrics_of(self.problem, truth, predictions)
-        self.say(f"test data of {len(frame):,} rows: {self.metric} {metrics[self.metric]:.5f}")
+        there = np.isfinite(np.asarray(truth, dtype=float))  # of a forecast, labels may be missing
+        metrics = _known(metrics_of(self.problem, truth[there], predictions[there]))
+        score = f"{metrics[self.metric]:.5f}" if self.metric in metrics else "has no value for these labels"
+        self.say(f"test data of {len(frame):,} rows: {self.metric} {score}")
         kind = "probabilities" if self.problem.task == "classification" else "predictions"
         evaluation = {"source": "test", "y_true": truth, kind: predictions}
         return {"metrics": metrics, "rows": len(frame), "evaluation": evaluation}
@@ -232,7 +234,7 @@ class Finish:
             )
         if "metrics" in outputs:
             os.makedirs(outputs["metrics"], exist_ok=True)
-            found = {t.id: {n: [_finite(v)] for n, v in t.metrics.items()} for t in self.search.trials}
+            found = {t.id: {n: [v] for n, v in t.metrics.items()} for t in self.search.trials}
             with open(os.path.join(outputs["metrics"], "metrics.json"), "w", encoding="utf-8") as file:
                 json.dump(found, file)
 
@@ -376,5 +378,6 @@ def _forecasts(pipeline: Any, frame: pd.DataFrame, truth: np.ndarray) -> Any:
     return pipeline.rolling_forecast(frame, truth)["_automl_target_col"]
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _known(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics that have a value: JSON has no NaN."""
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}

@@ -99,7 +99,10 @@ class Watch:
                 predictions = np.concatenate([p for _, p in self._folds]) if whole else None
                 self.reporter.completed(metrics, predictions, self.parameters)
                 return float(loss)
-            self._broken = f"{self.problem.primary_metric} is not a number: the predictions are out of bounds"
+            self._broken = (
+                f"{self.problem.primary_metric} has no value: predictions are not finite, or the labels to judge by are"
+                " all the same"
+            )
         self.failures[self.learner] = self.failures.get(self.learner, 0) + 1
         self.reporter.failed(self._broken)
         return BAD

@@ -68,6 +68,8 @@ def _for_numbers(series: pd.Series, kind: str, settings: Mapping[str, Any], what
 
 def _for_classes(series: pd.Series, kind: str, notes: list[str]) -> pd.Series:
     if kind == "number":
+        if series.dtype.kind in "iu":
+            return series if series.dtype.kind == "u" else series.astype("Int64")  # as floats, large ones are others
         numbers = as_numbers(series)
         filled = numbers[~np.isnan(numbers)]
         if (filled == np.floor(filled)).all():

@@ -13,7 +13,9 @@ import pandas as pd
 
 from stepwell.payload.automl import guardrails, model, splits
 from stepwell.payload.automl.checks import check, featurize
+from stepwell.payload.automl.errors import AutoMLError
 from stepwell.payload.automl.problem import Problem
+from stepwell.runtime.names import nearest
 
 Say = Callable[[str], None]
 
@@ -61,6 +63,9 @@ def prepare(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame], say: 
     made = (_forecast if settings["task"] == "forecasting" else _table)(settings, data)
     for note in made.notes:
         say(f"note: {note}")
+    for found in made.guardrails:
+        if found["status"] == guardrails.WARNING:
+            say(f"warning: {found['name']}: {found['description']}: {'; '.join(found['details'][:5])}".rstrip(": "))
     say(f"{made.rows:,} rows of {made.columns} columns, {made.problem.X.shape[1]} features; {made.validation}")
     return made
 
@@ -105,6 +110,7 @@ def _table(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> Pre
             weight = np.concatenate([weight, np.ones(len(extra.X)) if extra.weight is None else extra.weight])
     y = y[order]
     folds, words = splits.folds(y, task, settings, 0 if extra is None else len(extra.X), given)
+    splits.check_judged(y, folds, settings["primary_metric"], words)
     if len(folds) == 1:  # rows to learn from, then rows to judge by: a worker need not copy either
         learn, judge = folds[0]
         inside = np.concatenate([learn, judge])
@@ -176,7 +182,9 @@ def _forecast(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> 
         {**past.facts, "task": "forecasting", "known": len(past.y)},
     )
     frame, label = data["training"], settings["label_column_name"]
-    test = data.get("test")
+    whole = past.y + past.level
+    if float(np.min(whole)) == float(np.max(whole)):
+        raise AutoMLError(f"The label {label!r} has the same value in every row: {float(whole[0]):g}")
     return _Forecast(
         problem,
         past.featurizer,
@@ -185,8 +193,31 @@ def _forecast(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> 
         frame.shape[1] - 1,
         frame.drop(columns=[label]).tail(1),
         np.asarray(past.y),
-        None if test is None else (test.drop(columns=[label]), test[label].to_numpy(dtype=float)),
+        None if data.get("test") is None else _later(data["test"], label),
         past.guardrails,
         past.notes,
         past=past,
     )
+
+
+def _later(test: pd.DataFrame, label: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return rows that a forecast is judged by, and their label, NaN where it is missing.
+
+    :raises AutoMLError: they have no label that could be forecast.
+    """
+    from stepwell.payload.automl.forecasting_table import read_target
+    from stepwell.payload.automl.forecasting_times import ForecastError
+
+    if not len(test):
+        raise AutoMLError("The test data have no rows", hint="See what the step before wrote, or what a filter left")
+    if label not in test.columns:
+        raise AutoMLError(
+            f"label_column_name: the test data have no column {label!r}", allowed=nearest(label, map(str, test.columns))
+        )
+    try:
+        truth = read_target(test[label], label)
+    except ForecastError as error:
+        raise AutoMLError(f"The test data: {error.what}", hint=error.hint) from error
+    if np.isnan(truth).all():
+        raise AutoMLError(f"The label {label!r} of the test data has no values at all")
+    return test.drop(columns=[label]), truth

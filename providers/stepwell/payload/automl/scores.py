@@ -252,4 +252,6 @@ def _regression(y: np.ndarray, p: np.ndarray, w: np.ndarray, y_min: float, y_max
 def _spearman(y: np.ndarray, p: np.ndarray) -> float:
     a, b = rankdata(y) - (len(y) + 1) / 2, rankdata(p) - (len(y) + 1) / 2
     scale = math.sqrt((a * a).sum() * (b * b).sum())
-    return float((a * b).sum() / scale) if scale > 0 else _NAN
+    if scale > 0:
+        return float((a * b).sum() / scale)
+    return 0.0 if a.any() else _NAN  # predictions that are all the same say nothing of the order

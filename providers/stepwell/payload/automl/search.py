@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -134,7 +135,8 @@ class Search:
             if trial is None:
                 return
             self._workers[worker].lives = LIVES
-            trial.metrics = {name: float(value) for name, value in metrics.items()}
+            # One that has no value, as of a logarithm of what is negative, is left out: JSON has no NaN.
+            trial.metrics = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
             trial.score, trial.parameters = trial.metrics.get(self.limits.metric), dict(parameters)
             if predictions is not None:
                 path = os.path.join(self._aside, f"{trial.iteration}.npy")
@@ -170,8 +172,8 @@ class Search:
                 return False
             trial = known.trial
             if trial is not None:
-                ended = CANCELED if self.over is not None else FAILED
-                self._ended(worker, ended, self.over or reason)
+                # The last trials go on when all iterations have begun: what ends them then is not the search's end.
+                self._ended(worker, CANCELED if reason == self.over else FAILED, reason)
                 known.deaths[trial.learner] = known.deaths.get(trial.learner, 0) + 1
                 if known.deaths[trial.learner] >= DEATHS and trial.learner in known.learners and self.over is None:
                     known.learners.remove(trial.learner)
@@ -187,7 +189,7 @@ class Search:
     def lost(self, worker: int) -> None:
         """Nobody watches over a worker any more: its executor may be gone, and another one take its place."""
         with self._lock:
-            if not self._workers[worker].over and self.over is None:
+            if not self._workers[worker].over and (self.over is None or self._counted_out):
                 self.failed(worker, "its worker was lost, with all that watched over it")
 
     def finished(self, worker: int) -> None:

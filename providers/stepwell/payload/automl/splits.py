@@ -16,6 +16,8 @@ Folds = List[Tuple[np.ndarray, np.ndarray]]
 #: v1's automatic rule: below so many rows, so many folds; with more, this share is held out.
 AUTOMATIC = ((1000, 10), (20_001, 3))
 HELD_OUT = 0.1
+#: Metrics that have no value where all labels are the same.
+_OF_DIFFERENT = ("AUC_weighted", "r2_score", "spearman_correlation")
 #: So many rows of each class come first.
 _AHEAD = 3
 
@@ -112,6 +114,19 @@ def folds(
     if share:
         return [hold_out(y, task, share, seed)], f"{share:.0%} held out" + _stratified(task)
     return _cross_validation(y, task, count, seed)
+
+
+def check_judged(y: np.ndarray, folds: Folds, metric: str, words: str) -> None:
+    """Check that the rows to judge by tell the primary metric.
+
+    :param words: how the rows are split.
+    :raises AutoMLError: their labels are all the same, and the metric needs different ones.
+    """
+    if metric in _OF_DIFFERENT and all(len(np.unique(y[judge])) < 2 for _, judge in folds):
+        raise AutoMLError(
+            f"{metric} cannot be told from the rows to judge by ({words}): their label is the same in each",
+            hint="Judge by more rows, or by another primary_metric",
+        )
 
 
 def _asked(rows: int, settings: Mapping[str, Any]) -> tuple[int, float]:
