@@ -18,7 +18,7 @@ class Figure:
 
     :param what: the row's text.
     :param of: makes the figure of one round.
-    :param unit: ``s``, ``ms`` (given in seconds), ``×``, ``MB``, ``trials``; nothing for a score.
+    :param unit: ``s``, ``ms`` (given in seconds), ``×``, ``MB``, ``%``, ``trials``; nothing for a score.
     :param at_most: what is to be reached, in the unit of *of*; ``None``: it only stands beside another figure.
     :param reach: how the table says what is to be reached; default: from *at_most* or *at_least*.
     :param at_least: what is to be reached, where more is better.
