@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from stepwell.payload.automl.engine import Engine, Reporter, SearchOver
 from stepwell.payload.automl.problem import Problem
@@ -62,5 +65,7 @@ class Scripted(Engine):
     def fit(
         self, problem: Problem, learner: str, parameters: Mapping[str, Any], rows: Any = None, cores: int = 1
     ) -> Any:
-        X, y = problem.X.select_dtypes("number").fillna(0), problem.y
-        return LogisticRegression().fit(X if rows is None else X.iloc[rows], y if rows is None else y[rows])
+        X, y = problem.X, problem.y
+        numbers = [("numbers", SimpleImputer(), X.select_dtypes("number").columns.tolist())]
+        made = make_pipeline(ColumnTransformer(numbers), LogisticRegression())
+        return made.fit(X if rows is None else X.iloc[rows], y if rows is None else y[rows])

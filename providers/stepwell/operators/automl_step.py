@@ -103,7 +103,8 @@ class AutoMLStepOperator(StepOperator):
         self.model, self.leaderboard, self.metrics = outputs.values()
         best = {"iteration": None, "metric": None}  # by the primary metric
         cores = given.get("max_cores_per_iteration") or 1
-        per_task = {"spark.task.cpus": str(cores)} if cores > 1 else {}  # a task of Spark is a worker of the search
+        # A task of Spark is a worker of the search: it has its cores, and nobody runs it twice.
+        per_task = {"spark.speculation": "false", **({"spark.task.cpus": str(cores)} if cores > 1 else {})}
         self.automl = {"settings": given, "outputs": {} if self.model is None else {MODEL: best}}
         self.spark = {
             "driver_memory": driver_memory,

@@ -174,4 +174,6 @@ def test_islands_share_the_learners() -> None:
     assert names == ["lgbm", "xgboost", "xgb_limitdepth", "sgd", "kneighbor"]
     assert islands(names, 2) == [["lgbm", "xgb_limitdepth", "kneighbor"], ["xgboost", "sgd"]]
     assert islands(["lgbm"], 3) == [["lgbm"]] * 3
+    assert islands(["naive", "lgbm", "average"], 2) == [["naive", "average", "lgbm"], ["lgbm"]]
+    assert islands(["naive"], 2) == [["naive"], []]
     assert model_of("xgb_limitdepth", "regression") == "XGBoostRegressor"

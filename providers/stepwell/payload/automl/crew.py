@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepwell.payload.automl.pools import pool_of
+from stepwell.payload.automl.pools import Pool, pool_of
 from stepwell.payload.automl.server import Server
 
 
@@ -20,6 +20,7 @@ class Crew(threading.Thread):
         super().__init__(daemon=True)
         self.engine = str(settings.get("engine") or "flaml")
         self.size = self.threads = 1
+        self.reason = "no reason is known"  # why they have ended, if that was not the search's end
         self._settings = settings
         self._say = say
         self._server: Server | None = None
@@ -29,14 +30,17 @@ class Crew(threading.Thread):
     def run(self) -> None:
         try:
             pool = pool_of()
-            self.size, self.threads = _workers(self._settings, pool.cores(), self._say)
+            self.size, self.threads = _workers(self._settings, pool, self._say)
             self._server = Server(pool.host)
         except BaseException as error:
             self._error = error
             return
         finally:
             self._ready.set()
-        pool.run(self._server, self.size, self.engine, self.threads)
+        try:
+            pool.run(self._server, self.size, self.engine, self.threads)
+        except Exception as error:
+            self.reason = f"{type(error).__name__}: {error}"
 
     @property
     def server(self) -> Server:
@@ -57,12 +61,13 @@ class Crew(threading.Thread):
         self.join(5.0)
 
 
-def _workers(settings: Mapping[str, Any], cores: int, say: Callable[[str], None]) -> tuple[int, int]:
+def _workers(settings: Mapping[str, Any], pool: Pool, say: Callable[[str], None]) -> tuple[int, int]:
     """Return how many trials run at a time, and on how many cores each: no more than there are."""
     wanted, threads = (int(settings.get(f"max_{n}") or 1) for n in ("concurrent_iterations", "cores_per_iteration"))
     if threads < 0:  # v1: all of them
-        threads = max(1, cores // wanted)
-    possible = max(1, cores // threads)
+        threads = max(1, pool.cores() // wanted)
+    possible = pool.slots(threads)
     if wanted > possible:
-        say(f"note: max_concurrent_iterations={wanted} needs {wanted * threads} cores of {cores}: {possible} at a time")
+        needs = f"max_concurrent_iterations={wanted} needs {wanted * threads} cores of {pool.cores()}"
+        say(f"note: {needs}: {possible} at a time")
     return min(wanted, possible), threads

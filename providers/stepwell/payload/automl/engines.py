@@ -25,6 +25,8 @@ def engine_of(name: str) -> Engine:
     return found
 
 
+#: Forecasts that learn nothing. One trial says all about each.
+BASELINES = ("naive", "seasonal_naive", "average", "seasonal_average")
 #: The promising ones first, which is FLAML's own order.
 _ORDER = ("lgbm", "rf", "xgboost", "extra_tree", "xgb_limitdepth", "sgd", "lrl1")
 
@@ -41,10 +43,16 @@ def model_of(learner: str, task: str) -> str:
 
 
 def islands(names: Sequence[str], count: int) -> list[list[str]]:
-    """Return the learners of each of *count* workers: dealt out one by one; of more workers than learners, again."""
-    if count <= len(names):
-        return [list(names[first::count]) for first in range(count)]
-    return [[names[number % len(names)]] for number in range(count)]
+    """Return the learners of each of *count* workers: dealt out one by one; of more workers than learners, again.
+
+    Baselines go to the first one, beside the others: they take no time.
+    """
+    once = [name for name in names if name in BASELINES]
+    several = [name for name in names if name not in BASELINES]
+    if not several:
+        return [once, *[[] for _ in range(count - 1)]]
+    dealt = [several[first::count] or [several[first % len(several)]] for first in range(count)]
+    return [[*once, *dealt[0]], *dealt[1:]]
 
 
 def models(settings: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ have not seen the row. So an ensemble is not ahead of its members because it was
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ VOTING, STACK = "VotingEnsemble", "StackEnsemble"
 MEMBERS = 10
 _ROUNDS = 15
 _PARTS = 5
+#: Members are chosen for so long; what is chosen by then is the ensemble.
+_SECONDS = 5.0
 #: So many rows say which weights are good; more would only take longer.
 _ROWS = 10_000
 #: Of the optimiser of a meta learner; it has converged well before, but for many classes.
@@ -226,8 +229,11 @@ def _chosen(judged: Judged, predictions: Sequence[np.ndarray], rows: np.ndarray)
     """Return the weights of the mean: again and again the member is added that makes the mean best."""
     total = np.zeros_like(predictions[0], dtype=float)
     counts, kept, best = np.zeros(len(predictions)), np.zeros(len(predictions)), math.inf
+    deadline = time.monotonic() + _SECONDS
     for number in range(1, _ROUNDS + 1):
         full = np.count_nonzero(counts) >= MEMBERS
+        if time.monotonic() > deadline:
+            break
         losses = [
             math.inf if full and not counts[i] else judged.loss((total + p) / number, rows)
             for i, p in enumerate(predictions)

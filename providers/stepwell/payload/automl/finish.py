@@ -22,14 +22,14 @@ from stepwell.payload.automl.learning import metrics_of, predict
 from stepwell.payload.automl.preparing import Prepared
 from stepwell.payload.automl.request import Request
 from stepwell.payload.automl.search import Search
-from stepwell.payload.automl.trial import COMPLETED, FAILED, Trial
+from stepwell.payload.automl.trial import COMPLETED, ENSEMBLE, FAILED, Trial
 
 T = TypeVar("T")
 Say = Callable[[str], None]
 #: Longer than this the importances are not measured, in seconds.
 EXPLAIN_SECONDS = 30.0
-#: What a trial that is an ensemble has for a learner.
-ENSEMBLE = "ensemble"
+#: Fitting a model to each fold again, for the charts and the intervals, may take so long, in seconds.
+CHART_SECONDS = 60.0
 
 
 class Finish:
@@ -51,6 +51,7 @@ class Finish:
         self.metric = search.limits.metric
         self._made: dict[int, ensembles.Ensemble] = {}
         self._fitted: dict[int, Any] = {}
+        self._judged: dict[int, np.ndarray | None] = {}
 
     def run(self) -> dict[str, Any]:
         """Finish, and return the summary.
@@ -145,11 +146,19 @@ class Finish:
 
     def _predictions(self, iteration: int) -> np.ndarray | None:
         """Return what the trial predicted for the judged rows; where that is not known, by fitting it to each fold."""
+        if iteration not in self._judged:
+            self._judged[iteration] = self._predicted(iteration)
+        return self._judged[iteration]
+
+    def _predicted(self, iteration: int) -> np.ndarray | None:
         if iteration in self._made:
             return self._made[iteration].predictions
         if iteration in self.search.predictions:
             return np.asarray(np.load(self.search.predictions[iteration], allow_pickle=False))
         trial, problem = self._trial(iteration), self.problem
+        if (trial.seconds or 0.0) * len(problem.folds[0][0]) / max(1, trial.rows) > CHART_SECONDS:
+            self.say("note: no charts of the validation: the model would have to be fitted again, which takes long")
+            return None
 
         def again() -> np.ndarray:
             parts = []
@@ -161,8 +170,8 @@ class Finish:
         return self._may_fail("The predictions of the validation", again)
 
     def _pipeline(self, iteration: int) -> Any:
-        estimator = self._estimator(iteration)
-        return self.prepared.pipeline(estimator, self._trial(iteration).model, self._predictions(iteration))
+        predictions = self._predictions(iteration) if self.request.settings["task"] == "forecasting" else None
+        return self.prepared.pipeline(self._estimator(iteration), self._trial(iteration).model, predictions)
 
     # -- judged and explained --------------------------------------------------------------------------------------
 
@@ -170,13 +179,15 @@ class Finish:
         """Judge the model by the rows that were kept aside."""
         if self.prepared.test is None:
             return None
-        frame, truth = self.prepared.test
+        frame, truth, weight = self.prepared.test
         if self.problem.task == "classification":
             predictions = np.asarray(pipeline.predict_proba(frame), dtype=float)
         else:
             predictions = np.asarray(_forecasts(pipeline, frame, truth), dtype=float)
         there = np.isfinite(np.asarray(truth, dtype=float))  # of a forecast, labels may be missing
-        metrics = _known(metrics_of(self.problem, truth[there], predictions[there]))
+        metrics = _known(
+            metrics_of(self.problem, truth[there], predictions[there], None if weight is None else weight[there])
+        )
         score = f"{metrics[self.metric]:.5f}" if self.metric in metrics else "has no value for these labels"
         self.say(f"test data of {len(frame):,} rows: {self.metric} {score}")
         kind = "probabilities" if self.problem.task == "classification" else "predictions"
@@ -195,8 +206,9 @@ class Finish:
                 self._estimator(self._best.iteration), self.problem.X, self.problem.y, task="regression", **more
             )
             return _by_column(found, self.prepared.featurizer.lineage)
-        frame, target = self.prepared.test or (self.prepared.frame, self.prepared.target)
-        return explain.importances(pipeline, frame, target, task=task, **more)
+        own = (self.prepared.frame, self.prepared.target, self.prepared.weight)
+        frame, target, weight = self.prepared.test or own
+        return explain.importances(pipeline, frame, target, task=task, weight=weight, **more)
 
     @property
     def _best(self) -> Trial:
@@ -216,6 +228,7 @@ class Finish:
             "failed": sum(t.status == FAILED for t in self.search.trials),
             "seconds": round(self.search.spent, 1),
             "ended_because": self.search.over,
+            "not_tried": self.search.untried,
             "validation": self.prepared.validation,
             "test": test and {"rows": test["rows"], "metrics": test["metrics"]},
         }

@@ -17,7 +17,7 @@ import numpy as np
 
 from stepwell.payload.automl import scores
 from stepwell.payload.automl.engine import Engine, Reporter, SearchOver
-from stepwell.payload.automl.engines import model_of
+from stepwell.payload.automl.engines import BASELINES, model_of
 from stepwell.payload.automl.learning import metrics_of, predict
 from stepwell.payload.automl.problem import Problem
 
@@ -28,7 +28,7 @@ from flaml import AutoML  # noqa: E402
 from flaml.automl.task.factory import task_factory  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 
-from stepwell.payload.automl.learners import BASELINES, TABLE, learner_class, words  # noqa: E402
+from stepwell.payload.automl.learners import TABLE, learner_class, words  # noqa: E402
 from stepwell.payload.automl.steps import CategoryCodes  # noqa: E402
 
 #: A learner that fails so often in a row is tried no more.
@@ -307,10 +307,12 @@ def _one_trial(problem: Problem, name: str, watch: Watch) -> None:
     for learn, judge in problem.folds:
         made = learner(task=problem.task)
         try:
-            made.fit(problem.X.iloc[learn], problem.y[learn])
+            weight = {} if problem.weight is None else {"sample_weight": problem.weight[learn]}
+            made.fit(problem.X.iloc[learn], problem.y[learn], **weight)
         except Exception as error:
             watch.broke(error)
-        watch.judge(problem.X.iloc[judge], problem.y[judge], made, None)
+        weights = None if problem.weight is None else problem.weight[judge]
+        watch.judge(problem.X.iloc[judge], problem.y[judge], made, weights)
     watch.end()
 
 

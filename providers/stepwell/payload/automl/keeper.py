@@ -7,6 +7,7 @@ crash, a full memory, an endless loop, ends that process and nothing else.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ def keep(address: str, token: str, number: int, engine: str, threads: int) -> No
     :param engine: its name; the worker loads it at once.
     :param threads: how many cores a trial may use.
     """
-    folder = tempfile.mkdtemp(prefix="stepwell-automl-")
+    folder = os.path.join(tempfile.gettempdir(), f"stepwell-automl-{secrets.token_hex(8)}")  # made if it is needed
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         line = stack.enter_context(wire.connect(address, token, role="keeper", worker=number))

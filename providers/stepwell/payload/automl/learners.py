@@ -23,6 +23,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from stepwell.payload.automl.engines import BASELINES
 from stepwell.payload.automl.steps import CategoryCodes, OneColumn
 
 Space = Callable[[int, int], Mapping[str, Mapping[str, Any]]]
@@ -211,7 +212,10 @@ TABLE: dict[str, Learner] = {
         _either(DecisionTreeClassifier, DecisionTreeRegressor, random_state=_SEED), _trees, "codes", cost=1
     ),
     "gradient_boosting": Learner(
-        _either(HistGradientBoostingClassifier, HistGradientBoostingRegressor, random_state=_SEED),
+        # Stopped early, it would be another model on more rows than on fewer.
+        _either(
+            HistGradientBoostingClassifier, HistGradientBoostingRegressor, random_state=_SEED, early_stopping=False
+        ),
         _boosting,
         "codes",
         cost=2,
@@ -221,6 +225,4 @@ TABLE: dict[str, Learner] = {
         _one(BernoulliNB, binarize=0.5), _fixed(alpha=(tune.loguniform(1e-3, 10.0), 1.0)), "unit", cost=1
     ),
 }
-#: Forecasts that learn nothing. One trial says all about each.
-BASELINES = ("naive", "seasonal_naive", "average", "seasonal_average")
 TABLE.update({name: Learner(_one(OneColumn), _fixed(), "none", cost=0.1) for name in BASELINES})

@@ -12,12 +12,15 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from stepwell.payload.automl import on_spark
 from stepwell.payload.automl.request import Request
 
+#: A worker that has not begun after so long is told of, in seconds.
+IDLE_SECONDS = 30.0
 #: The exit code of a search that was told to end.
 STOPPED = 128 + signal.SIGTERM
 
@@ -48,9 +51,12 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
     """
     from stepwell.payload.automl import engines
     from stepwell.payload.automl.crew import Crew
+    from stepwell.payload.automl.errors import SearchFailed
     from stepwell.payload.automl.limits import Limits
     from stepwell.payload.automl.pools import Processes
+    from stepwell.payload.automl.problem import Problem
     from stepwell.payload.automl.search import Search, read_history
+    from stepwell.payload.automl.trial import COMPLETED
 
     ending = _Ending()
     settings = request.settings
@@ -62,8 +68,12 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
     try:
         prepared = _prepared(request, say)
         prefix = "search."
-        files = prepared.problem.save(os.path.join(request.work, "problem"), prefix)
+        folder = os.path.join(request.work, "problem")
+        files = prepared.problem.save(folder, prefix)
+        prepared.problem = Problem.load(folder, prefix)  # mapped: not once more in memory
         earlier = read_history(request.resume) if request.resume else []
+        if not any(t.status == COMPLETED for t in earlier):
+            earlier = []  # whatever it was that failed them all, this try must find out for itself
         if earlier:
             say(f"going on after {len(earlier)} trials of an earlier try")
         models, server, size = engines.models(settings), crew.server, crew.size
@@ -76,6 +86,7 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
             os.path.join(request.work, "predictions"),
             rows=len(prepared.problem.folds[0][0]),
             earlier=earlier,
+            seed=int(settings.get("seed") or 0),
             emit=emit,
             say=say if int(settings.get("verbosity") or logging.INFO) <= logging.INFO else lambda line: None,
         )
@@ -83,13 +94,21 @@ def run(request: Request, say: Callable[[str], None] = lambda text: print(text, 
         at_a_time = f"{size} workers" if size > 1 else "1 worker"
         say(f"searching with {at_a_time} by {search.limits.metric}: {', '.join(models)}; {search.limits}")
         server.open(search, files, {"engine": crew.engine, "cores": crew.threads, "prefix": prefix})
-        while crew.is_alive():
+        begun = time.monotonic()
+        while crew.is_alive() and not search.look():
             crew.join(0.2)  # signals are heard between two of these
+            if begun and time.monotonic() - begun > IDLE_SECONDS:
+                begun = 0.0
+                _note_idle(search, say)
     finally:
         crew.dismiss()
     if ending.told:
         print(f"stopped: {ending.told}", file=sys.stderr, flush=True)
         sys.exit(STOPPED)
+    if search.over is None:
+        raise SearchFailed(f"The workers of the search have ended before it: {crew.reason}")
+    if search.untried:
+        say(f"note: not tried, for want of iterations or time: {', '.join(search.untried)}")
     say(f"the search is over after {len(search.trials)} trials: {search.over}")
     from stepwell.payload.automl.finish import Finish
 
@@ -109,6 +128,13 @@ def _log_best(emit: Callable[..., None], summary: dict[str, Any], of: dict[str, 
         found[f"test_{name}"] = summary["test"]["metrics"].get(name)
     for metric, value in found.items():
         emit("metric", type="scalar", name=metric, value=value, step=None, scope="run", **of)
+
+
+def _note_idle(search: Any, say: Callable[[str], None]) -> None:
+    """Say which workers wait: their part of the models is not tried meanwhile."""
+    if search.idle:
+        names = ", ".join(map(str, search.idle))
+        say(f"note: no place yet for worker {names}: are there cores for all?")
 
 
 def _prepared(request: Request, say: Callable[[str], None]) -> Any:

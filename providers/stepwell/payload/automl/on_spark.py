@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -161,7 +162,8 @@ class _Lender:
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         self._ready.wait()
         if message["kind"] == "about":
-            return {"cores": cores_of(self._context), "host": self.host}
+            each = int(self._context.getConf().get("spark.task.cpus", "1"))
+            return {"cores": cores_of(self._context), "each": each, "host": self.host}
         numbers = message["workers"]
         task = partial(_task, message["address"], message["token"], message["engine"], int(message["threads"]))
         self._running = True
@@ -169,7 +171,7 @@ class _Lender:
             self._context.setJobGroup(self._group, "workers of an AutoML search", True)
             self._context.parallelize(numbers, len(numbers)).mapPartitions(task).collect()
         except Exception as error:  # cancelled, or its executors are gone for good
-            return {"error": str(error).partition("\n")[0]}
+            return {"error": _reason(error)}
         finally:
             self._running = False
         return {}
@@ -186,8 +188,17 @@ class _Lender:
         self._context.addPyFile(str(archive))
 
 
+def _reason(error: Exception) -> str:
+    """Return why Spark has ended a job: the error of the task, which stands deep in Spark's own words."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [
+        line for line in lines if re.match(r"(\w+\.)*\w*(Error|Exception): ", line) and "SparkException" not in line
+    ]
+    return (named[-1] if named else lines[0] if lines else type(error).__name__)[:500]
+
+
 def cores_of(context: Any) -> int:
-    """Return how many tasks of the application can run at a time."""
+    """Return how many cores the application has."""
     conf = context.getConf()
     if str(context.master).startswith("local"):
         return int(context.defaultParallelism)

@@ -14,7 +14,7 @@ from stepwell.payload.automl.server import Server
 
 #: ``host:port`` and the token of the Spark driver that runs a search's workers.
 POOL, POOL_TOKEN = "STEPWELL_AUTOML_POOL", "STEPWELL_AUTOML_POOL_TOKEN"  # noqa: S105 - names of variables
-#: A job of Spark that has ended before its search is started again so often.
+#: A job of Spark that has ended before its search is started again, so often without a trial in between.
 AGAIN = 3
 
 
@@ -28,7 +28,11 @@ class Pool(ABC):
 
     @abstractmethod
     def cores(self) -> int:
-        """Return how many trials of one core can really run at a time."""
+        """Return how many cores there are."""
+
+    def slots(self, threads: int) -> int:
+        """Return how many trials of so many cores can really run at a time."""
+        return max(1, self.cores() // threads)
 
     @abstractmethod
     def run(self, server: Server, workers: int, engine: str, threads: int) -> None:
@@ -70,14 +74,17 @@ class Executors(Pool):
     def __init__(self, address: str, token: str) -> None:
         self._line = wire.connect(address, token)
         about = self._line.ask({"kind": "about"})
-        self._cores, self.host = int(about["cores"]), str(about["host"])
+        self._cores, self._each, self.host = int(about["cores"]), int(about["each"]), str(about["host"])
 
     def cores(self) -> int:
         return self._cores
 
+    def slots(self, threads: int) -> int:
+        return max(1, self._cores // max(self._each, threads))
+
     def run(self, server: Server, workers: int, engine: str, threads: int) -> None:
-        numbers, reason = list(range(workers)), ""
-        for _ in range(AGAIN):
+        numbers, reason, tries, done = list(range(workers)), "", 0, 0
+        while tries < AGAIN:
             job = {"address": server.address, "token": server.token, "workers": numbers}
             answer = self._line.ask({"kind": "run", **job, "engine": engine, "threads": threads})
             if not server.unfinished:
@@ -85,6 +92,8 @@ class Executors(Pool):
             numbers = numbers if server.search is None else server.search.unfinished
             reason = str(answer.get("error") or "no reason given")
             print(f"Spark has ended the job of the search's workers: {reason}", flush=True)
+            now = 0 if server.search is None else len(server.search.trials)
+            tries, done = (tries + 1 if now == done else 1), now  # what makes progress may be lost again
             time.sleep(1.0)
         server.give_up(f"Spark could not run its workers: {reason}")
 

@@ -27,7 +27,8 @@ class Prepared(ABC):
     :param validation: how trials are judged, in words.
     :param frame: raw columns of rows that show what the model needs: those that are judged.
     :param target: their label: codes of classes, or numbers.
-    :param test: rows kept aside for the end.
+    :param test: rows kept aside for the end, their label and weights.
+    :param weight: of *frame*.
     """
 
     problem: Problem
@@ -37,9 +38,10 @@ class Prepared(ABC):
     columns: int
     frame: pd.DataFrame
     target: np.ndarray
-    test: tuple[pd.DataFrame, np.ndarray] | None
+    test: tuple[pd.DataFrame, np.ndarray, np.ndarray | None] | None
     guardrails: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list)
+    weight: np.ndarray | None = None
 
     @abstractmethod
     def pipeline(self, estimator: Any, name: str, predictions: np.ndarray | None) -> Any:
@@ -94,10 +96,10 @@ def _table(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> Pre
     task = settings["task"]
     checked = check(data["training"], settings, data.get("validation"), data.get("test"))
     X, y, weight, given = checked.X, checked.target, checked.weight, checked.splits
-    test = None if checked.test is None else (checked.test.X, checked.test.target)
+    test = None if checked.test is None else (checked.test.X, checked.test.target, checked.test.weight)
     if test is None and settings.get("test_size"):
         stay, held = splits.hold_out(y, task, float(settings["test_size"]), int(settings.get("seed") or 1))
-        test = (X.iloc[held].reset_index(drop=True), y[held])
+        test = (X.iloc[held].reset_index(drop=True), y[held], None if weight is None else weight[held])
         X, y, weight = X.iloc[stay].reset_index(drop=True), y[stay], None if weight is None else weight[stay]
         given = None if given is None else given.iloc[stay]
     extra = checked.validation
@@ -146,6 +148,7 @@ def _table(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> Pre
         test,
         guardrails.guardrails(checked, featurizer, features.iloc[:known], y[:known], words, settings),
         list(checked.notes),
+        None if problem.weight is None else problem.weight[judged],
         task=task,
     )
 
@@ -200,7 +203,7 @@ def _forecast(settings: Mapping[str, Any], data: Mapping[str, pd.DataFrame]) -> 
     )
 
 
-def _later(test: pd.DataFrame, label: str) -> tuple[pd.DataFrame, np.ndarray]:
+def _later(test: pd.DataFrame, label: str) -> tuple[pd.DataFrame, np.ndarray, None]:
     """Return rows that a forecast is judged by, and their label, NaN where it is missing.
 
     :raises AutoMLError: they have no label that could be forecast.
@@ -220,4 +223,4 @@ def _later(test: pd.DataFrame, label: str) -> tuple[pd.DataFrame, np.ndarray]:
         raise AutoMLError(f"The test data: {error.what}", hint=error.hint) from error
     if np.isnan(truth).all():
         raise AutoMLError(f"The label {label!r} of the test data has no values at all")
-    return test.drop(columns=[label]), truth
+    return test.drop(columns=[label]), truth, None

@@ -12,11 +12,10 @@ import pandas as pd
 from stepwell.payload.automl import ensembles, model
 from stepwell.payload.automl.engines import engine_of
 from stepwell.payload.automl.errors import AutoMLError
-from stepwell.payload.automl.finish import ENSEMBLE
 from stepwell.payload.automl.problem import Problem
 from stepwell.payload.automl.request import Request
 from stepwell.payload.automl.search import read_history
-from stepwell.payload.automl.trial import COMPLETED, Trial
+from stepwell.payload.automl.trial import COMPLETED, ENSEMBLE, Trial
 
 
 def refit(request: Request, iteration: int, folder: str, prefix: str = "search.") -> None:
@@ -25,7 +24,7 @@ def refit(request: Request, iteration: int, folder: str, prefix: str = "search."
     :raises AutoMLError: there is no such iteration, or it is a stack, whose meta learner is not kept.
     """
     problem = Problem.load(os.path.join(request.work, "problem"), prefix)
-    trials = {t.iteration: t for t in read_history(request.results) if t.status == COMPLETED}
+    trials = {t.iteration: t for t in read_history(request.results, ensembles=True) if t.status == COMPLETED}
     if iteration not in trials:
         raise AutoMLError(f"There is no completed iteration {iteration}", allowed=sorted(trials)[:50])
     engine = engine_of(request.settings.get("engine") or "flaml")

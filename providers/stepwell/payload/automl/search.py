@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from stepwell.payload.automl import scores
-from stepwell.payload.automl.engines import model_of
+from stepwell.payload.automl.engines import BASELINES, model_of
 from stepwell.payload.automl.limits import Limits, Progress, duration
-from stepwell.payload.automl.trial import CANCELED, COMPLETED, FAILED, Trial
+from stepwell.payload.automl.trial import CANCELED, COMPLETED, ENSEMBLE, FAILED, Trial
 
 #: A trial that does not end by itself is killed so long after its limit, in seconds.
 GRACE = 2.0
@@ -50,6 +50,7 @@ class Search:
     :param folder: where the history is kept.
     :param predictions: a folder for what trials predicted, which ensembles are made of.
     :param earlier: trials of a search that was interrupted; this one goes on behind them.
+    :param seed: of the engine's draws.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Search:
         *,
         rows: int,
         earlier: Sequence[Trial] = (),
+        seed: int = 1,
         emit: Emit | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
@@ -73,8 +75,10 @@ class Search:
         self.over: str | None = None
         self.predictions: dict[int, str] = {}
         self._workers = [_Worker(list(names)) for names in learners]
+        self._dealt = [tuple(names) for names in learners]
         self.task = task
         self._rows = rows
+        self._seed = seed
         self._emit = emit or (lambda kind, **fields: None)
         self._say = say
         self._lock = threading.RLock()
@@ -88,7 +92,9 @@ class Search:
         self.best: Trial | None = None  # of the completed ones
         self._progress = Progress(limits.metric)
         for trial in self.trials:
+            trial.id = f"{run_id}_{trial.iteration}"
             self._count(trial)
+            self._tell(trial)
         self._history = os.path.join(folder, "trials.jsonl")
         with open(self._history, "w", encoding="utf-8") as file:
             file.writelines(json.dumps(t.to_dict()) + "\n" for t in self.trials)
@@ -100,13 +106,19 @@ class Search:
         with self._lock:
             known = self._workers[worker]
             known.starts += 1
+            tried = {t.learner for t in self.trials if t.learner in BASELINES}  # once says all about these
             return {
-                "learners": known.learners,
+                "generation": known.starts,
+                "learners": [name for name in known.learners if name not in tried],
                 "starts": self._starting_points(known.learners) if known.starts > 1 or self._before else {},
-                "seed": worker * 1000 + known.starts - 1,
+                "seed": (self._seed + worker * 1000 + known.starts - 1) % 2**31,
                 "seconds": max(1.0, self.limits.seconds - self.spent),
                 "trial_seconds": self.limits.trial_seconds,
             }
+
+    def generation(self, worker: int) -> int:
+        """Return which process of a worker is the one that counts: the newest."""
+        return self._workers[worker].starts
 
     def begin(self, worker: int, learner: str, pipeline: str, parameters: Mapping[str, Any], rows: int) -> str | None:
         """Note that a trial begins; return why it must not, if the search is over."""
@@ -114,6 +126,8 @@ class Search:
             self._look()
             if self.over is not None:
                 return self.over
+            if self._workers[worker].trial is not None:
+                self._ended(worker, FAILED, "its worker was lost")
             known, number = self._workers[worker], self._next
             self._next += 1
             self._begun += 1
@@ -135,6 +149,7 @@ class Search:
             if trial is None:
                 return
             self._workers[worker].lives = LIVES
+            self._workers[worker].deaths.pop(trial.learner, None)
             # One that has no value, as of a logarithm of what is negative, is left out: JSON has no NaN.
             trial.metrics = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
             trial.score, trial.parameters = trial.metrics.get(self.limits.metric), dict(parameters)
@@ -175,7 +190,8 @@ class Search:
                 # The last trials go on when all iterations have begun: what ends them then is not the search's end.
                 self._ended(worker, CANCELED if reason == self.over else FAILED, reason)
                 known.deaths[trial.learner] = known.deaths.get(trial.learner, 0) + 1
-                if known.deaths[trial.learner] >= DEATHS and trial.learner in known.learners and self.over is None:
+                deadly = known.deaths[trial.learner] >= DEATHS and len(known.learners) > 1
+                if deadly and trial.learner in known.learners and self.over is None:
                     known.learners.remove(trial.learner)
                     self._say(f"{trial.model} has ended worker {worker} {DEATHS} times: left out there")
             elif self.over is None:
@@ -190,7 +206,7 @@ class Search:
         """Nobody watches over a worker any more: its executor may be gone, and another one take its place."""
         with self._lock:
             if not self._workers[worker].over and (self.over is None or self._counted_out):
-                self.failed(worker, "its worker was lost, with all that watched over it")
+                self.died(worker, "its worker was lost, with all that watched over it")
 
     def finished(self, worker: int) -> None:
         """A worker has nothing left to do."""
@@ -209,6 +225,24 @@ class Search:
                     self._ended(number, CANCELED, reason)
 
     # -- what others ask -------------------------------------------------------------------------------------------
+
+    def look(self) -> bool:
+        """See whether the search is over; return whether it has been for so long that nobody seems to have heard."""
+        with self._lock:
+            self._look()
+            late = self.over is not None and time.monotonic() - self._over_since > 5 * GRACE
+            return late and (not self._counted_out or self.spent > self.limits.seconds + 5 * GRACE)
+
+    @property
+    def untried(self) -> list[str]:
+        """The models that no trial has begun for."""
+        wanted = {model_of(name, self.task) for names in self._dealt for name in names}
+        return sorted(wanted - {t.model for t in self.trials})
+
+    @property
+    def idle(self) -> list[int]:
+        """The workers that have not begun yet."""
+        return [n for n, w in enumerate(self._workers) if not w.starts and not w.over]
 
     @property
     def unfinished(self) -> list[int]:
@@ -270,8 +304,9 @@ class Search:
         best = self.best
         score = f"{trial.score:.5f}" if trial.score is not None else trial.status.lower()
         sample = "" if trial.rows >= self._rows else f" on {trial.rows:,} rows"
+        count = "+" if trial.learner == ENSEMBLE else f"{len(self.trials)}/{self.limits.iterations}"
         parts = [
-            f"{trial.iteration + 1:>4}/{self.limits.iterations}",
+            f"{count:>9}  #{trial.iteration:<3}",
             f"{trial.pipeline + sample:<38}",
             f"{trial.seconds or 0:7.1f} s",
             f"{score:>10}",
@@ -298,8 +333,11 @@ class Search:
         return found
 
 
-def read_history(folder: str) -> list[Trial]:
-    """Return the trials of an interrupted search: those that were over. A line that was cut off is left out."""
+def read_history(folder: str, *, ensembles: bool = False) -> list[Trial]:
+    """Return the trials of an interrupted search: those that were over. A line that was cut off is left out.
+
+    :param ensembles: also what has combined others, which a search that goes on does again.
+    """
     found = []
     try:
         with open(os.path.join(folder, "trials.jsonl"), encoding="utf-8") as file:
@@ -311,6 +349,6 @@ def read_history(folder: str) -> list[Trial]:
             trial = Trial.from_dict(json.loads(line))
         except (ValueError, KeyError, TypeError):
             continue
-        if trial.status in (COMPLETED, FAILED):
+        if trial.status in (COMPLETED, FAILED) and (ensembles or trial.learner != ENSEMBLE):
             found.append(trial)
     return found

@@ -30,7 +30,10 @@ class Server:
         self._work: dict[str, Any] = {}
         self._files: dict[str, str] = {}
         self._ready = threading.Event()
-        self._socket = socket.create_server((host, 0))
+        try:
+            self._socket = socket.create_server((host, 0))
+        except OSError:  # that is how others reach this machine, not what it has for a name itself
+            self._socket = socket.create_server(("", 0))
         self.address = f"{host}:{self._socket.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -81,29 +84,40 @@ class Server:
                     return
                 connection.settimeout(None)
                 number = int(who["worker"])
-                if who.get("role") == "keeper":
-                    self._keeper(line, number)
-                    return
-                while True:
-                    message, data = line.receive()
-                    line.send(*self._answer(number, message, data))
-            except (OSError, ValueError, KeyError):
+                (self._keeper if who.get("role") == "keeper" else self._worker)(line, number)
+            except ConnectionError:
                 return
+            except OSError as error:  # of a file: the disk is full, say
+                print(f"the search cannot go on: {error}", flush=True)
+                if self.search is not None:
+                    self.search.cancel(f"it could not be recorded: {error}")
 
-    def _answer(self, number: int, message: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    def _worker(self, line: wire.Line, number: int) -> None:
+        """Answer a worker's process; one that another has taken the place of is told that it is over."""
+        generation = 0
+        while True:
+            message, data = line.receive()
+            if message["kind"] == "file":
+                line.send_file(self._files[message["name"]])
+                continue
+            if generation and self.search is not None and generation != self.search.generation(number):
+                line.send({"over": "another process has taken its place"})
+                continue
+            answer = self._answer(number, message, data)
+            generation = int(answer.get("generation", generation))
+            line.send(answer)
+
+    def _answer(self, number: int, message: dict[str, Any], data: bytes) -> dict[str, Any]:
         kind = message["kind"]
         self._ready.wait()
         search = self.search
         if search is None:
-            return {"over": "there is no search"}, b""
+            return {"over": "there is no search"}
         if kind == "work":
-            return {**self._work, **search.work(number)}, b""
-        if kind == "file":
-            with open(self._files[message["name"]], "rb") as file:
-                return {}, file.read()
+            return {**self._work, **search.work(number)}
         if kind == "begin":
             asked = (message["learner"], message["pipeline"], message["parameters"], message["rows"])
-            return {"over": search.begin(number, *asked)}, b""
+            return {"over": search.begin(number, *asked)}
         if kind == "completed":
             found = np.frombuffer(data, "<f4").reshape(message["shape"]) if data else None
             search.completed(number, message["metrics"], message["parameters"], found)
@@ -111,7 +125,7 @@ class Server:
             search.failed(number, message["reason"])
         elif kind == "finished":
             search.finished(number)
-        return {}, b""
+        return {}
 
     def _keeper(self, line: wire.Line, number: int) -> None:
         try:
@@ -125,6 +139,6 @@ class Server:
                 else:
                     told = {"again": search is not None and search.died(number, reason)}
                 line.send(told)
-        except wire.WireError:
+        except (OSError, ValueError, KeyError):
             if self.search is not None:
                 self.search.lost(number)

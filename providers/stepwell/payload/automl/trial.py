@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Mapping
 
 RUNNING, COMPLETED, FAILED, CANCELED = "Running", "Completed", "Failed", "Canceled"
+#: The learner of a trial that combines others.
+ENSEMBLE = "ensemble"
 
 
 @dataclass

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import socket
 from typing import Any, BinaryIO
 
 #: Longer lines are not ours, in bytes.
 LONGEST = 8 << 20
+PIECE = 1 << 20
+#: A machine that has vanished is noticed within half a minute.
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 #: Names the variable that hands the token to a worker's process.
 TOKEN = "STEPWELL_AUTOML_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -29,6 +33,10 @@ class Line:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            if hasattr(socket, name):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self._reader: BinaryIO = connection.makefile("rb")
 
     def send(self, message: dict[str, Any], data: bytes = b"") -> None:
@@ -41,15 +49,38 @@ class Line:
 
         :raises WireError: the other side has gone.
         """
-        line = self._reader.readline(LONGEST)
-        if not line.endswith(b"\n"):
-            raise WireError("the connection was closed")
-        message = json.loads(line)
+        message = json.loads(self._line())
         size = int(message.pop("bytes", 0))
         data = self._reader.read(size) if size else b""
         if len(data) != size:
             raise WireError("the connection was closed")
         return message, data
+
+    def send_file(self, path: str) -> None:
+        """Send a file, a piece at a time."""
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            self._socket.sendall(json.dumps({"bytes": size}).encode() + b"\n")
+            self._socket.sendfile(file)
+
+    def receive_file(self, path: str) -> None:
+        """Write what :meth:`send_file` sends.
+
+        :raises WireError: the other side has gone.
+        """
+        left = int(json.loads(self._line())["bytes"])
+        with open(path, "wb") as file:
+            while left:
+                piece = self._reader.read(min(left, PIECE))
+                if not piece:
+                    raise WireError("the connection was closed")
+                left -= file.write(piece)
+
+    def _line(self) -> bytes:
+        line = self._reader.readline(LONGEST)
+        if not line.endswith(b"\n"):
+            raise WireError("the connection was closed")
+        return line
 
     def ask(self, message: dict[str, Any], data: bytes = b"") -> dict[str, Any]:
         """Send *message* and return the answer."""

@@ -93,12 +93,12 @@ def _fetched(line: wire.Line, work: Mapping[str, Any], folder: str) -> str:
     """Return the folder of the problem's files: as they are, on the same machine, else a copy that is made once."""
     if all(os.path.exists(os.path.join(work["folder"], name)) for name in work["files"]):
         return str(work["folder"])
+    os.makedirs(folder, exist_ok=True)
     for name in work["files"]:
         path = os.path.join(folder, os.path.basename(name))
         if not os.path.exists(path):
             line.send({"kind": "file", "name": name})
-            with open(path + ".part", "wb") as file:
-                file.write(line.receive()[1])
+            line.receive_file(path + ".part")
             os.replace(path + ".part", path)
     return folder
 
