@@ -37,7 +37,7 @@ AutoML().fit(
     estimator_list=engines.learners("classification", DEFAULT_MODELS["classification"]),
     time_budget=seconds,
     n_jobs=1,
-    seed=0,
+    seed=1,
     retrain_full=False,
     early_stop=False,
     verbose=0,

@@ -64,7 +64,7 @@ AutoML().fit(
     eval_method="holdout",
     time_budget=seconds + 5,
     n_jobs=1,
-    seed=0,  # of the first worker of a search
+    seed=settings["seed"],  # that of the first worker of a search
     skip_transform=side != "raw",
     retrain_full=False,
     early_stop=False,
