@@ -74,6 +74,8 @@ def azureml(payload_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
+    if sys.modules.get("pyspark", True) is None:
+        del sys.modules["pyspark"]  # which a module of AutoML has hidden from FLAML
     from pyspark.sql import SparkSession
 
     session = (

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import datetime
 import decimal
-import functools
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ def _refuse(word: str) -> None:
 
 
 @pytest.fixture
-def search(tmp_path: Path) -> Any:
+def search(tmp_path: Path, forker: Any) -> Any:
     def run(
         training: pd.DataFrame, *, validation: Any = None, test: Any = None, engine: str | None = None, **settings: Any
     ) -> Ended:
@@ -92,31 +91,30 @@ def search(tmp_path: Path) -> Any:
             str(tmp_path / "work"), outputs, best, inputs,
         )  # fmt: skip
         request.write(str(tmp_path / "request.json"))
-        return go(tmp_path, str(tmp_path / "request.json"))
+        return go(forker, tmp_path, str(tmp_path / "request.json"))
 
     return run
 
 
-def go(folder: Path, asked: str) -> Ended:
-    """Search in a process of its own; it need not load the libraries, for it is forked from one that has."""
-    begun = folder / "begun"
-    begun.mkdir()
-    assert _parent().stdin is not None
-    _parent().stdin.write(json.dumps([asked, str(begun)]) + "\n")
-    _parent().stdin.flush()
-    code = json.loads(_parent().stdout.readline())
-    return Ended(folder, code, *((begun / name).read_text() for name in ("stdout", "stderr")))
-
-
-@functools.lru_cache(maxsize=1)
-def _parent() -> Any:
+@pytest.fixture(scope="session")
+def forker() -> Iterator[Any]:
+    """A process that has loaded the libraries, and forks one for each search."""
     path = os.pathsep.join([str(Path(automl_engine.__file__).parent), *(p for p in sys.path if p)])
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "automl_forker"], env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    atexit.register(process.terminate)
-    return process
+    ) as process:  # fmt: skip
+        yield process  # it ends when there is nothing more to read
+
+
+def go(forker: Any, folder: Path, asked: str) -> Ended:
+    """Search in a process of its own."""
+    begun = folder / "begun"
+    begun.mkdir()
+    forker.stdin.write(json.dumps([asked, str(begun)]) + "\n")
+    forker.stdin.flush()
+    code = json.loads(forker.stdout.readline())
+    return Ended(folder, code, *((begun / name).read_text() for name in ("stdout", "stderr")))
 
 
 def frame(rows: int = ROWS, **columns: Any) -> pd.DataFrame:
@@ -275,7 +273,7 @@ def test_it_is_searched_on_and_the_model_predicts_from_raw_columns(search: Any, 
         assert "The validation data have no row of the class 0" in ended.output
 
 
-def of_job(folder: Path, file: Path, format: str, **settings: Any) -> Ended:
+def of_job(forker: Any, folder: Path, file: Path, format: str, **settings: Any) -> Ended:
     """Search as a step does: its input is a file that a dataset names."""
     from payload_support import Job
 
@@ -292,12 +290,12 @@ def of_job(folder: Path, file: Path, format: str, **settings: Any) -> Ended:
     best = {"model": {"iteration": None, "metric": None}}
     job.document["automl"] = {"settings": made, "outputs": best, "resume": None}
     job.write()
-    ended = go(folder, str(job.directory))
+    ended = go(forker, folder, str(job.directory))
     (folder / "results").symlink_to(job.directory / "code/outputs/automl")
     return ended
 
 
-def test_columns_and_labels_of_several_types_become_text(tmp_path: Path) -> None:
+def test_columns_and_labels_of_several_types_become_text(tmp_path: Path, forker: Any) -> None:
     rows = frame().to_dict("records")
     mixed, listed, labels = [1, "x", 2.5, True], [1, "x", [1, 2], None], ["a", 1, True, "1"]
     text = "\n".join(
@@ -305,7 +303,7 @@ def test_columns_and_labels_of_several_types_become_text(tmp_path: Path) -> None
         for n, row in enumerate(rows)
     )
     (tmp_path / "rows.jsonl").write_text(text)
-    ended = of_job(tmp_path, tmp_path / "rows.jsonl", "json_lines")
+    ended = of_job(forker, tmp_path, tmp_path / "rows.jsonl", "json_lines")
     fitted = ended.model()
     assert fitted.classes_.tolist() == ["1", "True", "a"]
     assert "The label 'y' has values of several types; they are taken as text" in ended.output
@@ -314,14 +312,14 @@ def test_columns_and_labels_of_several_types_become_text(tmp_path: Path) -> None
     assert len(fitted.predict(frame(mixed="x", listed=None).drop(columns="y"))) == ROWS
 
 
-def test_a_name_that_two_columns_have_is_told(tmp_path: Path) -> None:
+def test_a_name_that_two_columns_have_is_told(tmp_path: Path, forker: Any) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(frame())
     double = pa.Table.from_arrays([*table.columns, table.column(0)], names=[*table.column_names, "a"])
     pq.write_table(double, tmp_path / "rows.parquet")
-    ended = of_job(tmp_path, tmp_path / "rows.parquet", "parquet")
+    ended = of_job(forker, tmp_path, tmp_path / "rows.parquet", "parquet")
     assert "several columns with the name 'a'" in ended.refusal
 
 
