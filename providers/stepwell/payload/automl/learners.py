@@ -14,17 +14,16 @@ from flaml.automl.model import SKLearnEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import ElasticNet, LassoLars, LogisticRegression, SGDClassifier, SGDRegressor
 from sklearn.naive_bayes import BernoulliNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from stepwell.payload.automl.engines import BASELINES
-from stepwell.payload.automl.steps import CategoryCodes, OneColumn
+from stepwell.payload.automl.steps import CategoryCodes, Numbers, OneColumn, ScaledNumbers
 
 Space = Callable[[int, int], Mapping[str, Mapping[str, Any]]]
 _SEED = 20240501
@@ -52,13 +51,11 @@ def preparation(kind: str) -> list[Any]:
         return []
     if kind == "codes":
         return [CategoryCodes()]
-    scaler = StandardScaler() if kind == "scale" else MinMaxScaler(clip=True)
-    numbers = make_pipeline(SimpleImputer(keep_empty_features=True), scaler)
     categories = make_column_selector(dtype_include="category")
     encoder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
     return [
         ColumnTransformer(
-            [("numbers", numbers, make_column_selector(dtype_exclude="category")), ("categories", encoder, categories)]
+            [("numbers", ScaledNumbers(unit=kind == "unit"), Numbers()), ("categories", encoder, categories)]
         )
     ]
 

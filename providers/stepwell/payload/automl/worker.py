@@ -62,7 +62,9 @@ def main(arguments: list[str]) -> int:
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     token = os.environ.pop(wire.TOKEN)
     with wire.connect(address, token, role="worker", worker=int(number)) as line:
-        # While the data are being prepared: loading the libraries takes longer than most trials.
+        # While the data are being prepared: loading the libraries takes longer than most trials. FLAML would load
+        # MLflow too, which takes longer than all the rest, to record what we record ourselves.
+        sys.modules.setdefault("mlflow", None)  # type: ignore[arg-type]
         from stepwell.payload.automl import scores
         from stepwell.payload.automl.engines import engine_of
         from stepwell.payload.automl.problem import Problem
