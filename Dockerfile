@@ -2,10 +2,10 @@
 FROM debian:bookworm-slim
 
 ENV LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive
-# ca-certificates for uv and pip; man1 because the JRE's packages fail without it on a slim image.
+# ca-certificates for uv and pip; libgomp1 for LightGBM; man1 because the JRE's packages fail without it on a slim image.
 RUN mkdir -p /usr/share/man/man1 \
  && apt-get update -qq \
- && apt-get install -y -qq --no-install-recommends ca-certificates python3 python3-venv openjdk-17-jre-headless \
+ && apt-get install -y -qq --no-install-recommends ca-certificates python3 python3-venv openjdk-17-jre-headless libgomp1 \
  && rm -rf /var/lib/apt/lists/*
 
 # The environment first: it changes less often than the code.

@@ -26,7 +26,7 @@ demo-hdfs: ## the same on a real HDFS, started and stopped for it
 	@$(ENV) scripts/demo --hdfs
 
 demo-automl: ## prepare on Spark, search for the best model, score: AutoML on census data
-	$(BOOTSTRAP) airflow java
+	$(BOOTSTRAP) airflow java openmp
 	@$(ENV) scripts/demo --automl
 
 ui: ## Airflow's user interface with the example DAGs, on loopback; Ctrl-C stops it

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Make what Stepwell's commands need, inside the project's folder, and do nothing when it is there already.
 
-    python3 scripts/bootstrap.py [airflow] [payload] [java] [maven | maven?]
+    python3 scripts/bootstrap.py [airflow] [payload] [java] [openmp] [maven | maven?]
 
 ``airflow``  ``.venv``: Airflow, this project (editable), linters and test tools, from ``requirements.lock``
 ``payload``  ``.venv-payload``: what runs on targets (Spark, Great Expectations), from ``requirements-payload.lock``
 ``java``     a Java 17 or later is there, else Debian's is installed
+``openmp``   OpenMP's library is there, which LightGBM needs, else Debian's is installed
 ``maven``    Maven is there, else Debian's is installed; ``maven?`` only says so when it cannot be
 
 Standard library only, and only the Python that a bare Debian has (no venv, no pip). Everything is pinned by hash.
@@ -106,6 +107,17 @@ def has_venv():
     return True
 
 
+def has_openmp():
+    """Whether the system has the library that LightGBM is built on, and does not bring."""
+    import ctypes
+
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return not sys.platform.startswith("linux")
+    return True
+
+
 def missing(wanted):
     """What of ``wanted`` is not here: {what: Debian packages, the first that exists is taken}."""
     lacking = {}
@@ -114,6 +126,8 @@ def missing(wanted):
     # Maven brings a Java of its own choice with it if there is none: ask for ours in the same breath.
     if wanted & {"java", "maven", "maven?"} and java() is None:
         lacking[f"Java {OLDEST_JAVA} or later"] = JAVA_PACKAGES
+    if wanted & {"openmp", "payload"} and not has_openmp():
+        lacking["OpenMP's library (libgomp)"] = ("libgomp1",)
     if wanted & {"maven", "maven?"} and not shutil.which("mvn"):
         lacking["Maven"] = ("maven",)
     return lacking
@@ -281,7 +295,7 @@ def bootstrap(wanted):
 
 def main(arguments):
     """Exit status 0, or 1 after one line on stderr."""
-    known = {"airflow", "payload", "java", "maven", "maven?", "uv"}
+    known = {"airflow", "payload", "java", "openmp", "maven", "maven?", "uv"}
     wanted = set(arguments) or {"airflow", "java"}
     if wanted - known:
         print(__doc__, file=sys.stderr)

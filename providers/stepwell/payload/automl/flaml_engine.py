@@ -6,6 +6,7 @@ Through these three it tells when a trial begins and ends, and a learner that fa
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import sys
 import time
@@ -18,8 +19,18 @@ import numpy as np
 from stepwell.payload.automl import scores
 from stepwell.payload.automl.engine import Engine, Reporter, SearchOver
 from stepwell.payload.automl.engines import BASELINES, model_of
+from stepwell.payload.automl.errors import AutoMLError
 from stepwell.payload.automl.learning import metrics_of, predict
 from stepwell.payload.automl.problem import Problem
+
+try:
+    ctypes.CDLL("libgomp.so.1")
+except OSError as missing:
+    if sys.platform.startswith("linux"):
+        raise AutoMLError(
+            "LightGBM needs the OpenMP library libgomp.so.1, which this machine has not",
+            hint="Install it there: apt-get install libgomp1, or yum install libgomp",
+        ) from missing
 
 # Importing FLAML starts a Spark session wherever PySpark is found. A worker of a search wants none.
 sys.modules.setdefault("pyspark", None)  # type: ignore[arg-type]

@@ -208,12 +208,18 @@ class Search:
             if not self._workers[worker].over and (self.over is None or self._counted_out):
                 self.died(worker, "its worker was lost, with all that watched over it")
 
-    def finished(self, worker: int) -> None:
+    def unable(self, worker: int, reason: str) -> None:
+        """A worker cannot even begin: its machine lacks something."""
+        with self._lock:
+            self._say(f"worker {worker} cannot work: {reason}")
+            self.finished(worker, f"no worker can work: {reason}")
+
+    def finished(self, worker: int, reason: str = "nothing is left to try") -> None:
         """A worker has nothing left to do."""
         with self._lock:
             self._workers[worker].over = True
             if self.over is None and all(w.over for w in self._workers):
-                self.over = "nothing is left to try"
+                self.over = reason
 
     def cancel(self, reason: str) -> None:
         """End the search now: running trials are ended."""

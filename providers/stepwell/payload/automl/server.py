@@ -123,6 +123,8 @@ class Server:
             search.completed(number, message["metrics"], message["parameters"], found)
         elif kind == "failed":
             search.failed(number, message["reason"])
+        elif kind == "unable":
+            search.unable(number, str(message["reason"]))
         elif kind == "finished":
             search.finished(number)
         return {}

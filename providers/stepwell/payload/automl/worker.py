@@ -69,7 +69,11 @@ def main(arguments: list[str]) -> int:
         from stepwell.payload.automl.engines import engine_of
         from stepwell.payload.automl.problem import Problem
 
-        engine = engine_of(name)
+        try:
+            engine = engine_of(name)
+        except Exception as error:
+            line.ask({"kind": "unable", "reason": f"{type(error).__name__}: {error}"})
+            return 1
         work = line.ask({"kind": "work"})
         if "over" in work:
             return 0
