@@ -268,7 +268,10 @@ class Finish:
             return found[0]
         if metric is None:
             return best
-        return min(done, key=lambda t: scores.loss(metric, t.metrics.get(metric)))
+        known = [t for t in done if metric in t.metrics]
+        if not known:
+            raise AutoMLError(f"The output {output!r} wants the best by {metric}, which has no value for these labels")
+        return min(known, key=lambda t: scores.loss(metric, t.metrics[metric]))
 
     def _save(self, pipeline: Any, trial: Trial, folder: str, test: dict[str, Any] | None) -> None:
         model.save(
