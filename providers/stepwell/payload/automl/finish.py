@@ -6,14 +6,12 @@ The model is written last of all that can fail; what only explains it may fail w
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from stepwell.payload.automl import ensembles, model, scores
 from stepwell.payload.automl.engine import Engine
@@ -21,6 +19,7 @@ from stepwell.payload.automl.errors import AutoMLError, SearchFailed
 from stepwell.payload.automl.learning import metrics_of, predict
 from stepwell.payload.automl.preparing import Prepared
 from stepwell.payload.automl.request import Request
+from stepwell.payload.automl.results import by_column, environment, forecasts, leaderboard, valued
 from stepwell.payload.automl.search import Search
 from stepwell.payload.automl.trial import COMPLETED, ENSEMBLE, FAILED, Trial
 
@@ -120,7 +119,7 @@ class Finish:
             self.search.add(
                 Trial(
                     number, f"{self.request.run_id}_{number}", made.name, made.name, {"members": members}, ENSEMBLE,
-                    len(self.problem.folds[0][0]), COMPLETED, None, _known(made.metrics), made.score, started,
+                    len(self.problem.folds[0][0]), COMPLETED, None, valued(made.metrics), made.score, started,
                     round(time.monotonic() - began, 3),
                 )
             )  # fmt: skip
@@ -183,9 +182,9 @@ class Finish:
         if self.problem.task == "classification":
             predictions = np.asarray(pipeline.predict_proba(frame), dtype=float)
         else:
-            predictions = np.asarray(_forecasts(pipeline, frame, truth), dtype=float)
+            predictions = np.asarray(forecasts(pipeline, frame, truth), dtype=float)
         there = np.isfinite(np.asarray(truth, dtype=float))  # of a forecast, labels may be missing
-        metrics = _known(
+        metrics = valued(
             metrics_of(self.problem, truth[there], predictions[there], None if weight is None else weight[there])
         )
         score = f"{metrics[self.metric]:.5f}" if self.metric in metrics else "has no value for these labels"
@@ -205,7 +204,7 @@ class Finish:
             found = explain.importances(
                 self._estimator(self._best.iteration), self.problem.X, self.problem.y, task="regression", **more
             )
-            return _by_column(found, self.prepared.featurizer.lineage)
+            return by_column(found, self.prepared.featurizer.lineage)
         own = (self.prepared.frame, self.prepared.target, self.prepared.weight)
         frame, target, weight = self.prepared.test or own
         return explain.importances(pipeline, frame, target, task=task, weight=weight, **more)
@@ -329,71 +328,3 @@ class Finish:
     def _json(self, name: str, value: Any) -> None:
         with open(os.path.join(self.request.results, name), "w", encoding="utf-8") as file:
             json.dump(value, file, indent=2, default=str)
-
-
-def leaderboard(trials: list[Trial], metric: str) -> pd.DataFrame:
-    """Return a row for each trial, the best first; those without a score last."""
-    ordered = sorted(trials, key=lambda t: (scores.loss(metric, t.score), t.iteration))
-    names = sorted({n for t in trials for n in t.metrics})
-    rows = [
-        {
-            "rank": rank + 1 if t.status == COMPLETED else None,
-            "iteration": t.iteration,
-            "model": t.model,
-            "pipeline": t.pipeline,
-            "score": t.score,
-            "seconds": t.seconds,
-            "rows": t.rows,
-            "status": t.status,
-            "reason": t.reason,
-            **{n: t.metrics.get(n) for n in names},
-            "parameters": json.dumps(t.parameters),
-        }
-        for rank, t in enumerate(ordered)
-    ]
-    frame = pd.DataFrame(rows)
-    frame["rank"] = frame["rank"].astype("Int64")
-    for name in ["score", "seconds", *names]:
-        frame[name] = frame[name].astype(float)
-    return frame
-
-
-def environment() -> dict[str, str]:
-    """Return the versions of the packages that a search is made with."""
-    from importlib import metadata
-
-    names = ("flaml", "lightgbm", "xgboost-cpu", "scikit-learn", "pandas", "numpy", "mlflow-skinny")
-    return {name: metadata.version(name) for name in names if _installed(name)}
-
-
-def _installed(name: str) -> bool:
-    from importlib import metadata
-
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _by_column(found: list[dict[str, Any]], lineage: dict[str, str]) -> list[dict[str, Any]]:
-    """Return importances of features as those of the columns that they were made of."""
-    columns: dict[str, dict[str, Any]] = {}
-    for item in found:
-        column = str(lineage[item["column"]])
-        known = columns.setdefault(column, {"column": column, "importance": 0.0, "std": 0.0})
-        known["importance"] += item["importance"]
-        known["std"] = math.hypot(known["std"], item["std"])
-    return sorted(columns.values(), key=lambda c: -c["importance"])
-
-
-def _forecasts(pipeline: Any, frame: pd.DataFrame, truth: np.ndarray) -> Any:
-    """Return predictions; forecasts begin anew a horizon at a time, with what was true until then."""
-    if not hasattr(pipeline, "rolling_forecast"):
-        return pipeline.predict(frame)
-    return pipeline.rolling_forecast(frame, truth)["_automl_target_col"]
-
-
-def _known(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics that have a value: JSON has no NaN."""
-    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
