@@ -202,3 +202,18 @@ def test_the_mean_is_judged_as_its_members_are() -> None:
     judged = Judged.of(of)
     accuracies = [(predicted[j].argmax(axis=1) == of.y[j]).mean() for _, j in of.folds]
     assert judged.metrics(predicted)["accuracy"] == pytest.approx(np.mean(accuracies))
+
+
+def test_a_gain_that_may_be_chance_does_not_count() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=500)
+    judged = Judged(y, [500], 0, "r2_score", options={"y_min": float(y.min()), "y_max": float(y.max())})
+    single = y + rng.normal(scale=0.5, size=500)
+
+    def ensemble(predicted: np.ndarray) -> ensembles.Ensemble:
+        return ensembles.Ensemble(ensembles.VOTING, {0: 1.0}, predicted, {}, 0.0, 0)
+
+    assert ensembles.gains(judged, ensemble((single + y) / 2), single)
+    assert not ensembles.gains(judged, ensemble(single), single)
+    assert not ensembles.gains(judged, ensemble(single + rng.normal(scale=0.02, size=500)), single)
+    assert not ensembles.gains(judged, ensemble(y + rng.normal(scale=2.0, size=500)), single)

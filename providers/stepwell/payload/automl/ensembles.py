@@ -205,6 +205,22 @@ def stack(judged: Judged, predictions: Mapping[int, np.ndarray]) -> Ensemble | N
     return made
 
 
+def gains(judged: Judged, ensemble: Ensemble, single: np.ndarray) -> bool:
+    """Whether an ensemble is better than a single model by more than chance: on few rows it seldom is.
+
+    The gain is that in each of a few parts of the judged rows; it must be larger than its standard error.
+
+    :param single: what the best single trial predicted for the judged rows.
+    """
+    parts = judged.parts()
+    rows = [parts == part for part in np.unique(parts)]
+    each = np.array([judged.loss(single, r) - judged.loss(ensemble.predictions, r) for r in rows])
+    each = each[np.isfinite(each)]
+    if len(each) < 2:
+        return False
+    return bool(each.mean() > each.std(ddof=1) / math.sqrt(len(each)))
+
+
 def _judged(name: str, judged: Judged, weights: dict[int, float], predictions: np.ndarray) -> Ensemble | None:
     metrics = judged.metrics(predictions)
     score = metrics.get(judged.metric, math.nan)

@@ -113,6 +113,9 @@ class Finish:
             made = make(judged, known) if asked else None
             if made is None:
                 continue
+            if not ensembles.gains(judged, made, known[chosen[0]]):
+                self.say(f"note: {made.name} with {made.score:.5f} is not better than one model by more than chance")
+                continue
             number = self.search.take_number()
             self._made[number] = made
             members = {str(i): round(float(w), 6) for i, w in made.weights.items()}
