@@ -127,6 +127,8 @@ def _log_best(emit: Callable[..., None], summary: dict[str, Any], of: dict[str, 
     if summary["test"]:
         found[f"test_{name}"] = summary["test"]["metrics"].get(name)
     for metric, value in found.items():
+        if value is None:  # it has none for these labels
+            continue
         emit("metric", type="scalar", name=metric, value=value, step=None, scope="run", **of)
 
 
