@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol
 
+from stepwell.errors import ComputeTargetException
+
 EntryKind = Literal["python", "spark", "command", "none"]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "unknown"]
 #: The states that a job never leaves.
@@ -125,6 +127,7 @@ class EnvironmentRef:
     :param has_azureml: it has the real ``azureml-core``, so the v1 import layer must not hide that.
     :param variables: more environment variables of everything that runs in it.
     :param version: its Python version, "3.11.7", where that is known.
+    :param image: the container image that it is in.
     """
 
     key: str
@@ -134,6 +137,7 @@ class EnvironmentRef:
     has_azureml: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,10 @@ class Report:
 Log = Callable[[str], None]
 
 
+class Unreachable(ComputeTargetException):
+    """The target cannot be asked now: no connection, no answer. Of the job it says nothing."""
+
+
 class Target(ABC):
     """A compute target.
 
@@ -233,6 +241,12 @@ class Target(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     #: The engine of gates: that of the producing target.
     engine: ClassVar[Literal["pandas", "spark"]] = "pandas"
+    #: Whether a step waits for its job in the triggerer, unless it says otherwise.
+    deferrable: ClassVar[bool] = False
+    #: How often who waits for a job asks for it, once it has run for a while, in seconds.
+    poll_seconds: ClassVar[float] = 0.5
+    #: A job of a target that has not answered for so long is given up, in seconds.
+    unreachable_seconds: float = 1800.0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -282,6 +296,10 @@ class Target(ABC):
         :raises ComputeTargetException: this kind of target cannot run this kind of entry.
         """
 
+    def needs(self, entry: Entry, environment: EnvironmentRef, layout: Layout) -> dict[str, Any]:
+        """Return what must be known to start the job beside its phases, as plain JSON: image, sizes, …"""
+        return {}
+
     @abstractmethod
     async def stage(self, job: Job) -> None:
         """Bring code and inputs to the target. Resumable; does nothing to a job that has started."""
@@ -292,7 +310,10 @@ class Target(ABC):
 
     @abstractmethod
     async def status(self, handles: Sequence[Handle]) -> list[Status]:
-        """Return how each job is. Silence is failure: no final status and no live process is "failed"."""
+        """Return how each job is. Silence is failure: no final status and no live process is "failed".
+
+        A target that cannot be asked is no failure: then each is "unknown", with the reason.
+        """
 
     @abstractmethod
     def logs(self, handle: Handle, offset: int = 0) -> AsyncIterator[bytes]:

@@ -92,6 +92,10 @@ class DiskFiles:
         else:
             Path(path).unlink(missing_ok=True)
 
+    async def now(self) -> float:
+        """Return this machine's time."""
+        return time.time()
+
     def local(self, path: str) -> Path | None:
         """Return the path itself."""
         return Path(path)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 
 class Files(Protocol):
-    """Read and write on the target. Paths are absolute; a file appears whole or not at all."""
+    """Read and write on the target. Paths are absolute; a file appears whole or not at all.
+
+    Any call may raise :class:`~stepwell.compute.contract.Unreachable`.
+    """
 
     async def read(self, path: str, offset: int = 0, limit: int = -1) -> bytes:
         """Return the bytes from *offset* on, at most *limit*.
@@ -59,8 +62,27 @@ class Files(Protocol):
     async def remove(self, path: str) -> None:
         """Remove a file or a folder with all that is in it; nothing happens if there is none."""
 
+    async def now(self) -> float:
+        """Return the time by the clock that :meth:`modified` goes by, in seconds since the epoch."""
+
     def local(self, path: str) -> Path | None:
         """Return *path* as a path of this machine, None if it is elsewhere."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a runner is to start: a launcher, or what stands around one.
+
+    :param job_id: names it wherever the runner can give names: a second start of the same finds the first.
+    :param argv: the launcher's command line.
+    :param directory: the job directory.
+    :param needs: what the kind's :meth:`~stepwell.compute.contract.Target.needs` said: image, sizes, …
+    """
+
+    job_id: str
+    argv: tuple[str, ...]
+    directory: str
+    needs: Mapping[str, Any]
 
 
 class Started(Protocol):
@@ -70,20 +92,45 @@ class Started(Protocol):
         """Return its exit code, None while it runs."""
 
 
-class Runner(Protocol):
-    """Starts launchers, and asks for them and stops them by the identity in the job's ``pid`` file."""
+@dataclass(frozen=True)
+class Look:
+    """What a runner sees of a job.
 
-    async def start(self, argv: Sequence[str], directory: str) -> Started:
+    :param state: ``queued`` = taken, and not running yet; ``gone`` = ended, or never started; ``unknown`` = that cannot
+        be known from here, then the launcher's heartbeat decides.
+    :param detail: for people, such as "killed: out of memory, the limit is 512 MB".
+    """
+
+    state: Literal["queued", "alive", "gone", "unknown"]
+    detail: str = ""
+
+
+class Runner(Protocol):
+    """Starts launchers, asks for them and stops them: by the job's id, and by the identity in its ``pid`` file.
+
+    That identity is ``None`` as long as no launcher has claimed the job.
+    """
+
+    async def start(self, start: Start) -> Started:
         """Start a launcher, detached from this process; what it says itself goes to ``logs/launcher.log``."""
 
-    async def alive(self, process: Mapping[str, Any]) -> bool | None:
-        """Return whether it runs; None if that cannot be known from here."""
+    async def look(self, jobs: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Look]:
+        """Return how each of the jobs is, all in one call where the target allows it.
 
-    async def stop(self, process: Mapping[str, Any]) -> None:
+        :param jobs: job id → identity.
+        """
+
+    async def stop(self, job_id: str, process: Mapping[str, Any] | None) -> None:
         """Ask it to end its job."""
 
-    async def sweep(self, process: Mapping[str, Any]) -> None:
+    async def sweep(self, job_id: str, process: Mapping[str, Any] | None) -> None:
         """Kill what a dead launcher left running."""
+
+    async def clear(self, job_id: str) -> None:
+        """Remove what the runner itself keeps of an ended job (a container, a batch); nothing if there is nothing."""
+
+    async def known(self) -> dict[str, float]:
+        """Return the ids of jobs that the runner itself keeps something of → when each started, in epoch seconds."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepwell.compute.ports import Completed
+from stepwell.compute.ports import Completed, Look, Start
 from stepwell.errors import ComputeTargetException
 from stepwell.runtime import processes
 
@@ -49,15 +49,18 @@ class _Started:
         return self._process.poll()
 
 
+_LOOKS = {True: Look("alive"), False: Look("gone"), None: Look("unknown")}
+
+
 class ProcessRunner:
     """Launchers as leaders of sessions of their own, which outlive this process."""
 
-    async def start(self, argv: Sequence[str], directory: str) -> _Started:
+    async def start(self, start: Start) -> _Started:
         """Start a launcher."""
-        path = os.path.join(directory, "logs", "launcher.log")
+        path = os.path.join(start.directory, "logs", "launcher.log")
         with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as log:
             process = subprocess.Popen(
-                list(argv),
+                list(start.argv),
                 cwd="/",
                 env=inherited_environment(),
                 stdin=subprocess.DEVNULL,
@@ -67,18 +70,29 @@ class ProcessRunner:
             )
         return _Started(process)
 
-    async def alive(self, process: Mapping[str, Any]) -> bool | None:
-        """Return whether it runs; None if it is on another machine."""
-        return processes.is_alive(dict(process))
+    async def look(self, jobs: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Look]:
+        """Return which of them run; nothing is known of one that is on another machine."""
+        return {
+            job_id: Look("gone") if process is None else _LOOKS[processes.is_alive(dict(process))]
+            for job_id, process in jobs.items()
+        }
 
-    async def stop(self, process: Mapping[str, Any]) -> None:
+    async def stop(self, job_id: str, process: Mapping[str, Any] | None) -> None:
         """Send SIGTERM, if it is still the same process."""
-        if processes.is_alive(dict(process)):
+        if process is not None and processes.is_alive(dict(process)):
             processes.signal_all([int(process["pid"])], signal.SIGTERM)
 
-    async def sweep(self, process: Mapping[str, Any]) -> None:
+    async def sweep(self, job_id: str, process: Mapping[str, Any] | None) -> None:
         """Kill what is left of its session."""
-        processes.kill_session_of(dict(process))
+        if process is not None:
+            processes.kill_session_of(dict(process))
+
+    async def clear(self, job_id: str) -> None:
+        """Do nothing: of a process that has ended nothing is left."""
+
+    async def known(self) -> dict[str, float]:
+        """Return nothing: processes are known by their job directories only."""
+        return {}
 
 
 class LocalExec:

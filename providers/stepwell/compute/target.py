@@ -8,11 +8,11 @@ import posixpath
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from stepwell.compute import shipping
-from stepwell.compute.contract import Handle, Job, Layout, Outcome, Status, Target, Transfer
-from stepwell.compute.ports import Exec, Files, Runner
+from stepwell.compute.contract import Handle, Job, Layout, Outcome, Status, Target, Transfer, Unreachable
+from stepwell.compute.ports import Exec, Files, Look, Runner, Start
 from stepwell.errors import ComputeTargetException
 from stepwell.runtime import protocol
 from stepwell.runtime.names import check_below, check_name
@@ -39,6 +39,8 @@ class JobDirectoryTarget(Target):
     files: Files
     runner: Runner
     exec: Exec
+    #: Whether what is started runs at once; where it may wait for hours, it counts as submitted when it is taken.
+    claims_soon: ClassVar[bool] = True
 
     def __init__(self, name: str, root: str, launcher_python: str) -> None:
         super().__init__(name)
@@ -72,7 +74,7 @@ class JobDirectoryTarget(Target):
         What an earlier try has left half-staged is gone on with only if it was the very same; else it is cleared away.
         """
         at = self.directory(job.id)
-        if await self._claimed(at):
+        if await self._submitted(at, job.id):
             return
         await self.files.remove(at.secrets)  # of a try that was lost before its launcher began
         await self._ship_payload()
@@ -127,7 +129,7 @@ class JobDirectoryTarget(Target):
         handle = Handle(self.name, job.id, at.path)
         await self.adopt(handle, str(job.document.get("owner", "")))
         await self.renew(handle)
-        if await self._claimed(at):
+        if await self._submitted(at, job.id):
             return handle
         if not await self._exists(at.document):
             raise ComputeTargetException(f"The job {job.id} is not staged on {self.name}", hint="Call stage first")
@@ -135,9 +137,10 @@ class JobDirectoryTarget(Target):
             await self.files.write(at.secrets, protocol.to_bytes(dict(job.secrets)), 0o600)
         launcher = posixpath.join(self.payload, "stepwell", "runtime", "launcher.py")
         try:
-            started = await self.runner.start([self.launcher_python, "-I", "-S", launcher, at.path], at.path)
+            argv = (self.launcher_python, "-I", "-S", launcher, at.path)
+            started = await self.runner.start(Start(job.id, argv, at.path, job.document.get("runner") or {}))
             deadline = time.monotonic() + START_SECONDS
-            while not await self._exists(at.pid):
+            while self.claims_soon and not await self._exists(at.pid):
                 if started.ended() is not None or time.monotonic() > deadline:
                     if await self._claimed(at):
                         break
@@ -145,7 +148,12 @@ class JobDirectoryTarget(Target):
                         f"The launcher of job {job.id} on {self.name} did not start: {await self._complaint(at)}"
                     )
                 await asyncio.sleep(0.002)
-            while await self._exists(at.secrets) and started.ended() is None and time.monotonic() < deadline:
+            while (
+                self.claims_soon
+                and await self._exists(at.secrets)
+                and started.ended() is None
+                and time.monotonic() < deadline
+            ):
                 await asyncio.sleep(0.002)
         finally:
             await self.files.remove(at.secrets)
@@ -155,7 +163,7 @@ class JobDirectoryTarget(Target):
         """Return the handle of a job that has been submitted, or None."""
         at = self.directory(job_id)
         await self._drop_stale_secrets(at)
-        return Handle(self.name, job_id, at.path) if await self._claimed(at) else None
+        return Handle(self.name, job_id, at.path) if await self._submitted(at, job_id) else None
 
     async def adopt(self, handle: Handle, owner: str) -> None:
         """Write the new owner down."""
@@ -164,42 +172,62 @@ class JobDirectoryTarget(Target):
     # -- watch -------------------------------------------------------------------------------------------------------
 
     async def status(self, handles: Sequence[Handle]) -> list[Status]:
-        """Return how each job is."""
-        return [await self._status(handle) for handle in handles]
+        """Return how each job is, asking the runner once for all."""
+        try:
+            ats = [self._at(handle) for handle in handles]
+            finals = await asyncio.gather(*map(self._final, ats))
+            open_ = {h.job_id: at for h, at, final in zip(handles, ats, finals, strict=True) if final is None}
+            processes = dict(zip(open_, await asyncio.gather(*map(self._process, open_.values())), strict=True))
+            looks = await self.runner.look(processes) if open_ else {}
+            return [
+                _said(final) if final is not None else await self._unended(at, h.job_id, processes[h.job_id], looks)
+                for h, at, final in zip(handles, ats, finals, strict=True)
+            ]
+        except Unreachable as error:
+            return [Status("unknown", str(error)) for _ in handles]
 
     async def _status(self, handle: Handle) -> Status:
-        at = self._at(handle)
-        final = await self._final(at)
-        if final is None:
-            process = await self._process(at)
-            if process is None:
-                return Status("failed", "the job has never started, or its directory has been removed")
-            alive = await self.runner.alive(process)
-            if alive is None:
-                touched = await self.files.modified(at.pid)
-                alive = touched is not None and time.time() - touched < SILENT_SECONDS
-            if alive:
-                return Status("queued" if await self._exists(at.queued) else "running")
-            # Dead. It may have written the final status since we looked; if not, this is it.
-            await self.runner.sweep(process)
-            request = await self._json(at.cancel)
-            if request is not None:  # it came before the launcher could listen
-                state, reason = protocol.CANCELLED, str(request.get("reason"))
-            else:
-                state = protocol.FAILED
-                reason = f"the job ended without a final status (its launcher is gone: {await self._complaint(at)})"
-            await self._end(at, state, reason)
-            final = await self._final(at) or {"status": state, "reason": reason}
-        return Status(final["status"], final.get("reason") or "")
+        return (await self.status([handle]))[0]
+
+    async def _unended(
+        self, at: protocol.JobDirectory, job_id: str, process: Mapping[str, Any] | None, looks: Mapping[str, Look]
+    ) -> Status:
+        """Return how a job is that has no final status; if it is dead, that becomes its final status."""
+        look = looks[job_id]
+        alive = look.state in ("alive", "queued")
+        if process is None:
+            if alive or look.state == "unknown":
+                return Status("queued" if alive else "unknown", look.detail)
+            final = await self._final(at)
+            if final is None and await self._process(at) is not None:
+                return Status("running")  # it was claimed while we looked
+            never = "the job has never started, or its directory has been removed"
+            return _said(final) if final else Status("failed", look.detail or never)
+        if look.state == "unknown":
+            touched = await self.files.modified(at.pid)
+            alive = touched is not None and await self.files.now() - touched < SILENT_SECONDS
+        if alive:
+            return Status("queued" if await self._exists(at.queued) else "running", look.detail)
+        # Dead. It may have written the final status since we looked; if not, this is it.
+        await self.runner.sweep(job_id, process)
+        request = await self._json(at.cancel)
+        if request is not None:  # it came before the launcher could listen
+            state, reason = protocol.CANCELLED, str(request.get("reason"))
+        else:
+            state = protocol.FAILED
+            why = look.detail or f"its launcher is gone: {await self._complaint(at)}"
+            reason = f"the job ended without a final status ({why})"
+        await self._end(at, state, reason)
+        return _said(await self._final(at) or {"status": state, "reason": reason})
 
     async def logs(self, handle: Handle, offset: int = 0) -> AsyncIterator[bytes]:
         """Return the log from byte *offset* on, as it comes, until the job has ended."""
         at = self._at(handle)
-        pause, over = POLL_FIRST, False
+        pause, over, heard = POLL_FIRST, False, time.monotonic()
         while True:
             try:
                 piece = await self.files.read(at.step_log, offset, _LOG_PIECE)
-            except FileNotFoundError:
+            except (FileNotFoundError, Unreachable):
                 piece = b""
             if piece:
                 offset += len(piece)
@@ -208,7 +236,15 @@ class JobDirectoryTarget(Target):
             elif over:
                 return
             else:
-                over = (await self._status(handle)).ended  # once more after the end: the last lines
+                status = await self._status(handle)
+                over = status.ended  # once more after the end: the last lines
+                if status.state != "unknown":
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > self.unreachable_seconds:
+                    raise ComputeTargetException(
+                        f"{self.name} has not answered for {self.unreachable_seconds:g} s: {status.detail}",
+                        hint="The job may still run there; its lease ends it when nobody comes back to it",
+                    )
                 if not over:
                     await asyncio.sleep(pause)
                     pause = min(pause * 1.3, POLL_LONGEST)
@@ -235,7 +271,7 @@ class JobDirectoryTarget(Target):
 
     async def cancel(self, handle: Handle, owner: str | None, reason: str = "cancelled") -> bool:
         """Leave the request for the launcher, and wake it."""
-        at = self._at(handle)
+        at, job_id = self._at(handle), handle.job_id
         if owner is not None:
             try:
                 if (await self.files.read(at.owner)).decode() != owner:
@@ -251,13 +287,14 @@ class JobDirectoryTarget(Target):
                 await self._end(at, protocol.CANCELLED, reason)
             process = await self._process(at)
             if process is None:
+                await self.runner.stop(job_id, None)  # it may wait to be started
                 return True
         await self.files.write(at.cancel, protocol.to_bytes({"reason": reason}))
-        if await self.runner.alive(process) is False:
-            await self.runner.sweep(process)
+        if (await self.runner.look({job_id: process}))[job_id].state == "gone":
+            await self.runner.sweep(job_id, process)
             await self._end(at, protocol.CANCELLED, reason)
         else:
-            await self.runner.stop(process)
+            await self.runner.stop(job_id, process)
         return True
 
     # -- afterwards --------------------------------------------------------------------------------------------------
@@ -289,27 +326,36 @@ class JobDirectoryTarget(Target):
         return Outcome(final, events, into, uploads)
 
     async def forget(self, handle: Handle) -> None:
-        """Remove the job directory."""
+        """Remove the job directory, and what the runner keeps."""
         if await self.files.modified(handle.directory) is None:
+            await self.runner.clear(handle.job_id)
             return
         at, status = self._at(handle), await self._status(handle)
         if not status.ended:
             raise ComputeTargetException(f"The job {handle.job_id} is {status.state}", hint="Cancel it first")
+        await self.runner.clear(handle.job_id)
         await self.files.remove(at.path)
 
     async def reap(self, older_than: float) -> list[str]:
-        """Remove job directories that nobody needs any more."""
-        reaped = []
-        for job_id in await self.files.names(posixpath.join(self.root, "jobs")):
+        """Remove job directories that nobody needs any more, and what the runner keeps of jobs that have none."""
+        reaped, now = [], await self.files.now()
+        there = await self.files.names(posixpath.join(self.root, "jobs"))
+        for job_id, started in (await self.runner.known()).items():
+            if job_id not in there and now - started >= older_than:
+                await self.runner.stop(job_id, None)
+                await self.runner.clear(job_id)
+                reaped.append(job_id)
+        for job_id in there:
             at = self.directory(job_id)
             handle = Handle(self.name, job_id, at.path)
             await self._drop_stale_secrets(at)
-            if await self._process(at) is not None and not (await self._status(handle)).ended:
+            if await self._submitted(at, job_id) and not (await self._status(handle)).ended:
                 continue
             for path in (at.final, at.lease, at.document, at.path):  # the first that is there tells the age
                 changed = await self.files.modified(path)
                 if changed is not None:
-                    if time.time() - changed >= older_than:
+                    if now - changed >= older_than:
+                        await self.runner.clear(job_id)
                         await self.files.remove(at.path)
                         reaped.append(job_id)
                     break
@@ -334,6 +380,10 @@ class JobDirectoryTarget(Target):
         """Return whether a launcher has the job, or had it, or never will."""
         return await self._exists(at.pid) or await self._exists(at.final)
 
+    async def _submitted(self, at: protocol.JobDirectory, job_id: str) -> bool:
+        """Return whether the job is claimed, or taken by the runner and not claimed yet."""
+        return await self._claimed(at) or (await self.runner.look({job_id: None}))[job_id].state in ("queued", "alive")
+
     async def _clear(self, path: str) -> None:
         await self.files.remove(path)
         if await self._exists(path):
@@ -344,7 +394,7 @@ class JobDirectoryTarget(Target):
     async def _drop_stale_secrets(self, at: protocol.JobDirectory) -> None:
         """Remove secrets that no launcher will take: by now it would have."""
         written = await self.files.modified(at.secrets)
-        if written is not None and time.time() - written > START_SECONDS:
+        if written is not None and await self.files.now() - written > START_SECONDS:
             await self.files.remove(at.secrets)
 
     async def _read(self, path: str) -> bytes | None:
@@ -405,6 +455,10 @@ class JobDirectoryTarget(Target):
             except Exception:
                 if not await self._exists(self.payload):  # else somebody else was faster, with the same content
                     raise
+
+
+def _said(final: Mapping[str, Any]) -> Status:
+    return Status(final["status"], final.get("reason") or "")
 
 
 def _manifest(job: Job) -> bytes:

@@ -89,6 +89,7 @@ def document(
         "variables": variables,
         "secret_names": sorted(spec.secrets),
         "phases": phases,
+        "runner": target.needs(entry, environment, layout),
         "main": {
             "script": f"{layout.code}/{spec.script}" if spec.script else None,
             "module": spec.module,
