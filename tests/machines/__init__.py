@@ -1,0 +1,1 @@
+"""Machines that tests start: a Docker daemon, a VM."""
