@@ -8,9 +8,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import posixpath
 import signal
 import sys
 import time
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +25,11 @@ import pytest
 from stepwell.compute import portal
 from stepwell.compute.contract import Entry, EnvironmentRef, Handle, Job, Outcome, Status, Target, Transfer
 from stepwell.errors import ComputeTargetException, StepwellError
-from stepwell.runtime import processes, protocol
+from stepwell.runtime import protocol
 
 SECRET = "open-sesame/42+x"
+#: The variable by which the processes of a job are known.
+MARK = "STEPWELL_TEST_JOB"
 
 
 class Bytes:
@@ -55,7 +59,10 @@ def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
 
 
 class Case:
-    """How a kind is tried: give ``target``; more where the kind starts scripts in another way."""
+    """How a kind is tried: give ``target``; more where the kind starts scripts in another way or is elsewhere.
+
+    All of it runs on one machine, be it in namespaces of their own: so its ``/proc`` shows every process of every job.
+    """
 
     #: How long a trivial job may take on this kind, in seconds.
     patience = 30.0
@@ -77,8 +84,25 @@ class Case:
         runner = Runner(self, target, environment, tmp_path)
         yield runner
         for handle in runner.handles:
-            if Path(handle.directory).exists():
+            if runner.exists(handle):
                 portal.call(target.cancel(handle, None), 30)
+
+    def here(self, path: str) -> Path:
+        """Return where this process finds the target's file *path*."""
+        return Path(path)
+
+    def desk(self, target: Target, job_id: str) -> str:
+        """Return the target's folder in which the script of that job and the test leave things for each other."""
+        return posixpath.join(target.layout(job_id).root, "code")
+
+    def directory(self, target: Target, job_id: str) -> str:
+        """Return the job directory, as handles have it."""
+        return target.layout(job_id).root
+
+    def lose(self, handle: Handle) -> None:
+        """Kill the launcher of that job as no user could."""
+        for pid in launchers(handle.job_id):
+            os.kill(pid, signal.SIGKILL)
 
     def check_killed(self, final: dict[str, Any]) -> None:
         assert final["signal"] == "SIGKILL"
@@ -151,7 +175,7 @@ class TargetContract(Case):
     # -- once, and by whom -------------------------------------------------------------------------------------------
 
     def test_submitted_twice_it_runs_once(self, run: Runner) -> None:
-        job = run.job("open('ran', 'a').write('x'); import time; time.sleep(0.5)")
+        job = run.job("import os, time; open(os.environ['DESK'] + '/ran', 'a').write('x'); time.sleep(0.5)")
         portal.call(run.target.stage(job))
         with ThreadPoolExecutor(4) as pool:
             handles = list(pool.map(lambda _: portal.call(run.target.submit(job)), range(4)))
@@ -162,7 +186,7 @@ class TargetContract(Case):
         assert run.wait(handles[0]).final["status"] == "succeeded"
         assert portal.call(run.target.submit(job)) == handles[0]
         time.sleep(0.2)
-        assert Path(handles[0].directory, "code", "ran").read_text() == "x"
+        assert run.desk(job.id, "ran").read_text() == "x"
 
     def test_another_process_finds_it_and_takes_it_over(self, run: Runner, target: Target) -> None:
         handle = run("import time; print('up', flush=True); time.sleep(60)", owner="try-1")
@@ -180,39 +204,38 @@ class TargetContract(Case):
         assert portal.call(target.find("never")) is None
 
     def test_a_job_that_is_cancelled_before_it_starts_never_starts(self, run: Runner, target: Target) -> None:
-        job = run.job("open('ran', 'w')")
+        job = run.job("import os; open(os.environ['DESK'] + '/ran', 'w')")
         portal.call(target.stage(job))
-        handle = Handle(target.name, job.id, target.layout(job.id).root)
+        handle = Handle(target.name, job.id, self.directory(target, job.id))
         assert portal.call(target.cancel(handle, None, "too late")) is True
         assert portal.call(target.submit(job)) == handle
         assert run.status(handle) == Status("cancelled", "too late")
-        assert not Path(handle.directory, "code", "ran").exists()
+        assert not run.desk(job.id, "ran").exists()
 
     def test_cancel_ends_also_what_the_step_started(self, run: Runner, target: Target) -> None:
         handle = run(
             "import subprocess, sys, time\n"
             "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'], start_new_session=False)\n"
-            "open('child', 'w').write(str(p.pid)); print('up', flush=True); time.sleep(300)"
+            "print('up', flush=True); time.sleep(300)"
         )
-        child = int(eventually(lambda: run.read(handle, "code/child"), self.patience))
-        assert Path(f"/proc/{child}").exists()
+        eventually(lambda: len(scripts(handle.job_id)) == 2, self.patience)
         assert portal.call(target.cancel(handle, None)) is True
         assert run.wait(handle).final["status"] == "cancelled"
-        eventually(lambda: not _runs(child), 5)
+        eventually(lambda: not scripts(handle.job_id), 10)
 
     # -- logs --------------------------------------------------------------------------------------------------------
 
     def test_lines_are_there_while_it_runs_and_can_be_read_on_from_anywhere(self, run: Runner, target: Target) -> None:
         handle = run(
             "import os, time\nprint('first', flush=True)\n"
-            "while not os.path.exists('go'): time.sleep(0.02)\nprint('second', flush=True)"
+            "while not os.path.exists(os.environ['DESK'] + '/go'): time.sleep(0.02)\nprint('second', flush=True)"
         )
         seen = b""
         for piece in portal.iterate(target.logs(handle)):
             seen += piece
             if b"first\n" in seen and b"second" not in seen:
                 assert run.status(handle).state == "running"
-                Path(handle.directory, "code", "go").touch()
+                run.desk(handle.job_id, "go").touch()
         assert seen.count(b"first\n") == 1
         assert seen.endswith(b"second\n") or b"\nsecond\n" in seen
         offset = seen.index(b"second")
@@ -230,7 +253,7 @@ class TargetContract(Case):
             "    os.rename(path + '.tmp', path)\n"
             "first, second = {'kind': 'child', 'id': 'a', 't': 1}, {'kind': 'child', 'id': 'b', 't': 2}\n"
             "say('one', second, 'no JSON' + chr(10), first)\n"
-            "while not os.path.exists('go'): time.sleep(0.02)\n"
+            "while not os.path.exists(os.environ['DESK'] + '/go'): time.sleep(0.02)\n"
             "say('another', {'kind': 'child', 'id': 'c', 't': 3})"
         )
         seen: set[str] = set()
@@ -243,7 +266,7 @@ class TargetContract(Case):
         assert eventually(children) == ["a", "b"]
         assert run.status(handle).state == "running"
         assert [event["segment"] for event in found if event["kind"] == "unreadable"] == ["one-000000.jsonl"]
-        Path(handle.directory, "code", "go").touch()
+        run.desk(handle.job_id, "go").touch()
         outcome = run.wait(handle)
         assert children() == ["a", "b", "c"]
         assert portal.call(target.events(handle, seen)) == []
@@ -259,22 +282,23 @@ class TargetContract(Case):
             "print('long enough' if len(s) == 16 else s, s, flush=True)\n"
             "sys.stdout.write(s[:7]); sys.stdout.flush(); time.sleep(0.4); print(s[7:])\n"
             "import urllib.parse; print(urllib.parse.quote(s, safe=''), file=sys.stderr, flush=True)\n"
-            "while not os.path.exists('go'): time.sleep(0.02)",
+            "while not os.path.exists(os.environ['DESK'] + '/go'): time.sleep(0.02)",
             secrets={"TOKEN": SECRET},
         )
         eventually(lambda: "long enough ***" in (run.read(handle, "logs/step.log") or ""), self.patience)
-        session = json.loads(run.read(handle, "pid") or "{}")["session"]
-        for pid in [session, *processes.session_members(session)]:
+        pids = [*launchers(handle.job_id), *scripts(handle.job_id)]
+        assert len(pids) >= 2
+        for pid in pids:
             assert SECRET.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
-        Path(handle.directory, "code", "go").touch()
+        run.desk(handle.job_id, "go").touch()
         outcome = run.wait(handle)
         assert outcome.final["status"] == "succeeded"
-        for top in (Path(handle.directory), outcome.directory):
+        for top in (self.here(handle.directory), outcome.directory):
             for path in (p for p in top.rglob("*") if p.is_file()):
                 for form in (SECRET.encode(), SECRET.replace("/", "%2F").replace("+", "%2B").encode()):
                     if path.name != "main.py":
                         assert form not in path.read_bytes(), path
-        assert not Path(handle.directory, "secrets.json").exists()
+        assert run.read(handle, "secrets.json") is None
 
     def test_the_workers_own_environment_stays_with_the_worker(
         self, run: Runner, monkeypatch: pytest.MonkeyPatch
@@ -295,13 +319,13 @@ class TargetContract(Case):
         self.check_killed(final)
 
     def test_a_killed_launcher_is_a_failure_and_leaves_nothing_running(self, run: Runner) -> None:
-        handle = run("import os, time; open('step', 'w').write(str(os.getpid())); time.sleep(300)")
-        step = int(eventually(lambda: run.read(handle, "code/step"), self.patience))
-        os.kill(json.loads(run.read(handle, "pid") or "{}")["pid"], signal.SIGKILL)
+        handle = run("import time; time.sleep(300)")
+        eventually(lambda: scripts(handle.job_id), self.patience)
+        self.lose(handle)
         status = eventually(lambda: (s := run.status(handle)).ended and s, 10)
         assert status.state == "failed"
         assert "without a final status" in status.detail
-        eventually(lambda: not _runs(step), 5)
+        eventually(lambda: not scripts(handle.job_id), 10)
         assert run.wait(handle).final["status"] == "failed"
 
     def test_a_job_that_nobody_asks_about_ends_itself(self, run: Runner) -> None:
@@ -336,7 +360,7 @@ class TargetContract(Case):
         job = run.job("pass", transfers=(Transfer(Bytes({name: b"x"}), "inputs/titanic"),))
         with pytest.raises(StepwellError, match="leaves its root"):
             portal.call(target.stage(job))
-        assert not Path(target.layout(job.id).root, "job.json").exists()
+        assert not (self.here(self.directory(target, job.id)) / "job.json").exists()
 
     @pytest.mark.parametrize("job_id", ["../other", "", "a/b", "x\0y"])
     def test_a_job_id_that_is_a_path_is_refused(self, target: Target, job_id: str) -> None:
@@ -363,7 +387,7 @@ class TargetContract(Case):
         old = run.job("print('old code')", transfers=(Transfer(source, "inputs/titanic"),))
         with pytest.raises(OSError, match="was killed"):
             portal.call(target.stage(old))
-        inputs = Path(target.layout(old.id).input("titanic"))
+        inputs = self.here(self.directory(target, old.id)) / "inputs/titanic"
         assert (inputs / "a.csv").read_bytes() == b"old"
         run.made -= 1  # the next try has the same job id
         new_source = Bytes({"a.csv": b"new", "z.csv": b"new"})
@@ -383,7 +407,8 @@ class TargetContract(Case):
             source = Bytes({"a.csv": content})
             source.digest = content.decode()  # type: ignore[attr-defined]
             portal.call(target.stage(replace(job, transfers=(Transfer(source, "inputs/titanic"),))))
-        assert Path(target.layout(job.id).input("titanic"), "a.csv").read_bytes() == b"new"
+        inputs = self.here(self.directory(target, job.id)) / "inputs/titanic"
+        assert (inputs / "a.csv").read_bytes() == b"new"
 
     def test_a_file_of_the_snapshot_is_replaced_by_an_input_of_its_size(self, run: Runner, target: Target) -> None:
         transfer = Transfer(Bytes({"a.csv": b"new"}), "code/data")
@@ -405,7 +430,7 @@ class TargetContract(Case):
         source = Bytes({"a.csv": b"abc"})
         source.open = lambda _: Cut(b"abc")  # type: ignore[method-assign]
         job = run.job("pass", transfers=(Transfer(source, "inputs/titanic"),))
-        inputs = Path(target.layout(job.id).root, "inputs")
+        inputs = self.here(self.directory(target, job.id)) / "inputs"
         portal.call(target.stage(job))
         assert seen == []
         assert [p.name for p in inputs.rglob("*") if p.is_file()] == ["a.csv"]
@@ -415,7 +440,7 @@ class TargetContract(Case):
     def test_nobody_else_can_read_a_job(self, run: Runner) -> None:
         handle = run("print('hello')")
         run.wait(handle)
-        top = Path(handle.directory)
+        top = self.here(handle.directory)
         assert top.stat().st_mode & 0o777 == 0o700
         logs = [p for p in (top / "logs").rglob("*") if p.is_file()]
         assert len(logs) >= 3
@@ -426,7 +451,7 @@ class TargetContract(Case):
         for clean in ("stage", "find", "reap", "cancel"):
             job = run.job("pass")
             portal.call(target.stage(job))
-            at = Path(target.layout(job.id).root)
+            at = self.here(self.directory(target, job.id))
             (at / "secrets.json").write_text("{}")
             os.utime(at / "secrets.json", (0, 0))
             if clean == "stage":
@@ -436,7 +461,7 @@ class TargetContract(Case):
             elif clean == "reap":
                 assert portal.call(target.reap(3600)) == []
             else:
-                portal.call(target.cancel(Handle(target.name, job.id, str(at)), None))
+                portal.call(target.cancel(Handle(target.name, job.id, self.directory(target, job.id)), None))
             assert not (at / "secrets.json").exists(), clean
 
     # -- more on logs and ends ---------------------------------------------------------------------------------------
@@ -454,14 +479,13 @@ class TargetContract(Case):
         assert (logs / "script/step.log").read_text() == (logs / "script/azureml").read_text() == "mine"
 
     def test_a_job_that_somebody_else_has_ended_does_not_go_on(self, run: Runner) -> None:
-        handle = run("import os, time; open('step', 'w').write(str(os.getpid())); time.sleep(300)")
-        step = int(eventually(lambda: run.read(handle, "code/step"), self.patience))
+        handle = run("import time; time.sleep(300)")
+        eventually(lambda: scripts(handle.job_id), self.patience)
         final = {"status": "failed", "reason": "given up"}
-        protocol.create_json(str(Path(handle.directory, "events/final.json")), final)
-        eventually(lambda: not _runs(step), 15)
+        protocol.create_json(str(self.here(handle.directory) / "events/final.json"), final)
+        eventually(lambda: not scripts(handle.job_id), 15)
         assert run.status(handle) == Status("failed", "given up")
-        launcher = json.loads(run.read(handle, "pid") or "{}")["pid"]
-        eventually(lambda: not _runs(launcher), 15)
+        eventually(lambda: not launchers(handle.job_id), 15)
 
     # -- afterwards --------------------------------------------------------------------------------------------------
 
@@ -490,7 +514,7 @@ class TargetContract(Case):
         run.wait(handle)
         portal.call(target.forget(handle))
         portal.call(target.forget(handle))
-        assert not Path(handle.directory).exists()
+        assert not run.exists(handle)
         assert run.status(handle).state == "failed"
 
 
@@ -504,6 +528,7 @@ class Runner:
         self.folder = folder
         self.handles: list[Handle] = []
         self.made = 0
+        self.mark = uuid.uuid4().hex[:8]
 
     def job(
         self,
@@ -517,7 +542,8 @@ class Runner:
         **document: Any,
     ) -> Job:
         self.made += 1
-        job_id = f"job-{self.made}"
+        job_id = f"job-{self.made}-{self.mark}"
+        variables = {"DESK": self.contract.desk(self.target, job_id), MARK: job_id, **(variables or {})}
         archive = self.folder / f"{job_id}.zip"
         with zipfile.ZipFile(archive, "w") as out:
             for name, text in {"main.py": script, **(files or {})}.items():
@@ -530,9 +556,10 @@ class Runner:
                 "job_id": job_id,
                 "run_id": job_id,
                 "owner": owner,
-                "variables": dict(variables or {}),
+                "variables": variables,
                 "secret_names": sorted(secrets or {}),
                 "phases": self.target.phases(entry, self.environment, layout, variables=variables),
+                "runner": self.target.needs(entry, self.environment, layout),
                 "main": {"script": f"{layout.code}/main.py", "arguments": list(arguments)},
                 "inputs": {},
                 "outputs": {},
@@ -563,8 +590,36 @@ class Runner:
         return portal.call(self.target.collect(handle, self.folder / "collected" / handle.job_id))
 
     def read(self, handle: Handle, relative: str) -> str | None:
-        path = Path(handle.directory, relative)
+        path = self.contract.here(handle.directory) / relative
         return path.read_text() if path.exists() and path.stat().st_size else None
+
+    def exists(self, handle: Handle) -> bool:
+        return self.contract.here(handle.directory).exists()
+
+    def desk(self, job_id: str, name: str) -> Path:
+        return self.contract.here(posixpath.join(self.contract.desk(self.target, job_id), name))
+
+
+def scripts(job_id: str) -> list[int]:
+    """Return the living processes that the step of that job consists of, on whatever target."""
+    return _processes("environ", f"{MARK}={job_id}\0".encode())
+
+
+def launchers(job_id: str) -> list[int]:
+    """Return the living launchers of that job."""
+    return [pid for pid in _processes("cmdline", b"launcher.py\0") if job_id.encode() in _proc(pid, "cmdline")]
+
+
+def _processes(name: str, mark: bytes) -> list[int]:
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [pid for pid in pids if mark in _proc(pid, name) and _runs(pid)]
+
+
+def _proc(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
 
 
 def _runs(pid: int) -> bool:
