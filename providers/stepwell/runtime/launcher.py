@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-GRACE_SECONDS = 10.0  #: between SIGTERM and SIGKILL of a cancelled step, unless job.json has another "grace_seconds"
+GRACE_SECONDS = 6.0  #: between SIGTERM and SIGKILL of a cancelled step, unless job.json has another "grace_seconds"
 LEFTOVER_SECONDS = 2.0  #: the same for what a finished phase left running
 LOOK_SECONDS = 1.0  #: how often to look for a cancel request and at the lease
 HEARTBEAT_SECONDS = 10.0  #: how often the pid file is touched
@@ -64,7 +64,7 @@ def claim(job: protocol.JobDirectory) -> dict[str, str] | None:
         ours = not os.path.exists(job.final)
         if ours:
             try:
-                protocol.create_json(job.pid, processes.identity())
+                protocol.create_json(job.pid, {**processes.identity(), "job": job.path})
             except FileExistsError:
                 ours = False
         # Whoever found no launcher may have ended the job in the meantime.
@@ -217,23 +217,26 @@ class Launch:
         now = time.monotonic()
         if self._kill_at is None:
             self._relay().say(f"stopping the step: {self.cancelled}")
-            processes.signal_all([child.pid, *processes.session_members(os.getpid())], signal.SIGTERM)
+            processes.signal_all([child.pid, *self._members()], signal.SIGTERM)
             self._kill_at = now + self.grace_seconds
         elif now > self._kill_at:
             self._relay().say(f"the step did not stop within {self.grace_seconds:g} s and is killed")
-            processes.signal_all([child.pid, *processes.session_members(os.getpid())], signal.SIGKILL)
+            processes.signal_all([child.pid, *self._members()], signal.SIGKILL)
             self._kill_at = now + 1.0
 
+    def _members(self) -> list[int]:
+        return processes.members(os.getpid(), self.job.path)
+
     def stop_children(self, grace: float) -> list[int]:
-        """End everything in our session but ourselves, first with SIGTERM; return the pids there were."""
-        left = processes.session_members(os.getpid())
+        """End everything of the job but ourselves, first with SIGTERM; return the pids there were."""
+        left = self._members()
         if left and self.relay is not None and grace:
             self.relay.say(f"ending {len(left)} process(es) that the step left running")
         processes.signal_all(left, signal.SIGTERM)
         deadline = time.monotonic() + grace
-        while processes.session_members(os.getpid()):
+        while self._members():
             if time.monotonic() >= deadline:
-                processes.signal_all(processes.session_members(os.getpid()), signal.SIGKILL)
+                processes.signal_all(self._members(), signal.SIGKILL)
             time.sleep(0.02)
             if time.monotonic() > deadline + 5:  # stuck in the kernel: nothing more can be done
                 break

@@ -1,12 +1,14 @@
 """Which process is meant: identities that survive the reuse of a pid, and the members of a session.
 
-The launcher is the leader of a session of its own; what a step starts is in that session unless it leaves on purpose.
+The launcher is the leader of a session of its own; what a step starts is in that session unless it leaves on purpose,
+and known by a variable then.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +78,33 @@ def session_members(session: int) -> list[int]:
     return members
 
 
+def members(leader: int, job: str | None) -> list[int]:
+    """Return the pids of all that runs of a job but its launcher: its session, and what left that on purpose.
+
+    :param leader: the launcher, leader of the session.
+    :param job: the job directory; whatever a step starts has it in its environment.
+    """
+    found = session_members(leader)
+    if not job:
+        return found
+    mark, uid = b"STEPWELL_JOB_DIR=" + os.fsencode(job), os.getuid()
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) in (leader, os.getpid()) or int(name) in found:
+            continue
+        try:
+            if uid not in (0, os.stat("/proc/" + name).st_uid):
+                continue
+            with open(f"/proc/{name}/environ", "rb") as file:
+                if mark not in file.read().split(b"\0"):
+                    continue
+        except OSError:
+            continue
+        fields = _stat(int(name))
+        if fields is not None and fields[0] not in "ZX":
+            found.append(int(name))
+    return found
+
+
 def signal_all(pids: list[int], number: int) -> None:
     """Send a signal to each process that is still there."""
     for pid in pids:
@@ -94,11 +123,12 @@ def kill_session_of(process: dict[str, Any]) -> list[int]:
         return []
     killed: list[int] = []
     for _ in range(20):  # a member may fork while we look
-        members = session_members(int(process["session"]))
-        if not members:
+        left = members(int(process["session"]), process.get("job"))
+        if not left:
             break
-        signal_all(members, signal.SIGKILL)
-        killed.extend(pid for pid in members if pid not in killed)
+        signal_all(left, signal.SIGKILL)
+        killed.extend(pid for pid in left if pid not in killed)
+        time.sleep(0.005)
     return killed
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.contract.compute.contract import Runner, TargetContract, eventually
+from tests.contract.compute.guarantees import TargetGuarantees
 
 from stepwell.compute import portal
 from stepwell.compute.contract import Entry, EnvironmentRef, Handle, Job
@@ -20,7 +21,7 @@ from stepwell.compute.kinds.local import LocalTarget
 from stepwell.errors import ComputeTargetException
 
 
-class TestLocal(TargetContract):
+class TestLocal(TargetContract, TargetGuarantees):
     @pytest.fixture
     def target(self, tmp_path: Path) -> LocalTarget:
         return LocalTarget("local", tmp_path / "scratch")
