@@ -34,11 +34,11 @@ ui: ## Airflow's user interface with the example DAGs, on loopback; Ctrl-C stops
 	@$(ENV) exec .venv/bin/python scripts/ui.py
 
 test: ## the tests that take a few minutes (local, Spark, HDFS)
-	$(BOOTSTRAP) airflow payload java 'maven?'
+	$(BOOTSTRAP) airflow payload java 'maven?' 'machines?'
 	@$(ENV) scripts/test "not slow" $(ARGS)
 
 test-slow: ## the other tests
-	$(BOOTSTRAP) airflow payload java 'maven?'
+	$(BOOTSTRAP) airflow payload java 'maven?' 'machines?'
 	@$(ENV) scripts/test "slow" $(ARGS)
 
 bench: ## measure what Stepwell costs, beside its peers (benchmarks/README.md); ARGS='step gate' for single ones

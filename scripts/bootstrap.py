@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Make what Stepwell's commands need, inside the project's folder, and do nothing when it is there already.
 
-    python3 scripts/bootstrap.py [airflow] [payload] [java] [openmp] [maven | maven?]
+    python3 scripts/bootstrap.py [airflow] [payload] [java] [openmp] [maven | maven?] [machines?]
 
 ``airflow``  ``.venv``: Airflow, this project (editable), linters and test tools, from ``requirements.lock``
 ``payload``  ``.venv-payload``: what runs on targets (Spark, Great Expectations), from ``requirements-payload.lock``
 ``java``     a Java 17 or later is there, else Debian's is installed
 ``openmp``   OpenMP's library is there, which LightGBM needs, else Debian's is installed
 ``maven``    Maven is there, else Debian's is installed; ``maven?`` only says so when it cannot be
+``machines?``  what the tests need to be a Docker host and a machine behind SSH; only as root, else it is not even missed
 
 Standard library only, and only the Python that a bare Debian has (no venv, no pip). Everything is pinned by hash.
 Debian packages are installed when this runs as root; otherwise one line says what to type. Nothing is written to the
@@ -31,6 +32,18 @@ PROJECT = Path(__file__).resolve().parent.parent
 CACHE = PROJECT / ".cache"
 TOOLS = PROJECT / ".tools"
 UV = TOOLS / "bin" / "uv"
+#: Program → Debian package, of what tests/machines starts.
+MACHINES = {
+    "dockerd": "docker.io",
+    "sshd": "openssh-server",
+    "ssh-keyscan": "openssh-client",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "rclone": "rclone",
+    "sshfs": "sshfs",
+    "fusermount3": "fuse3",
+    "rsync": "rsync",
+}
 OLDEST, TOO_NEW = (3, 11), (3, 14)
 OLDEST_JAVA = 17
 JAVA_PACKAGES = ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "openjdk-25-jre-headless")
@@ -130,6 +143,11 @@ def missing(wanted):
         lacking["OpenMP's library (libgomp)"] = ("libgomp1",)
     if wanted & {"maven", "maven?"} and not shutil.which("mvn"):
         lacking["Maven"] = ("maven",)
+    if "machines?" in wanted and os.geteuid() == 0 and shutil.which("apt-get"):
+        path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+        for program, package in MACHINES.items():
+            if not shutil.which(program, path=path):
+                lacking[program] = (package,)
     return lacking
 
 
@@ -295,7 +313,7 @@ def bootstrap(wanted):
 
 def main(arguments):
     """Exit status 0, or 1 after one line on stderr."""
-    known = {"airflow", "payload", "java", "openmp", "maven", "maven?", "uv"}
+    known = {"airflow", "payload", "java", "openmp", "maven", "maven?", "machines?", "uv"}
     wanted = set(arguments) or {"airflow", "java"}
     if wanted - known:
         print(__doc__, file=sys.stderr)
