@@ -8,7 +8,7 @@
 ``java``     a Java 17 or later is there, else Debian's is installed
 ``openmp``   OpenMP's library is there, which LightGBM needs, else Debian's is installed
 ``maven``    Maven is there, else Debian's is installed; ``maven?`` only says so when it cannot be
-``machines?``  what the tests need to be a Docker host and a machine behind SSH; only as root, else it is not even missed
+``machines?``  what the tests need to be a Docker host and a machine behind SSH; only if this runs as root
 
 Standard library only, and only the Python that a bare Debian has (no venv, no pip). Everything is pinned by hash.
 Debian packages are installed when this runs as root; otherwise one line says what to type. Nothing is written to the

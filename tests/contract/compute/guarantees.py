@@ -20,7 +20,8 @@ from stepwell.compute.contract import Target
 HOSTILE = (
     "", " ", "a b", "'", '"', "\\", "\\\\", "$HOME", "$(id)", "`id`", "; id", "&& id", "| id", "> /tmp/x", "*", "?",
     "~", "#x", "!x", "%s", "%20", "{}", "{{ x }}", "--", "-rf", "@file", "a\nb", "\n", "a\r\nb", "\t", "\x01",
-    "\x7f", "é", "日本語", "🙂", "\u202e", "a=b", "a:b,c", "spark.x y", "x\\n", "${x}", "'; print(1); '", '"""', "</script>",
+    "\x7f", "é", "日本語", "🙂", "\u202e", "a=b", "a:b,c", "spark.x y", "x\\n", "${x}", "'; print(1); '",
+    '"""', "</script>",
 )  # fmt: skip
 _ECHO = (
     "import base64, json, os, sys\n"
