@@ -11,10 +11,10 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from stepwell.errors import UserErrorException
+from stepwell.errors import ComputeTargetException, UserErrorException
 
 ENTRY_POINTS = "stepwell.connections"
 
@@ -38,6 +38,38 @@ class ConnectionSource(Protocol):
 
     def get(self, conn_id: str) -> ConnectionInfo | None:
         """Return the connection *conn_id*, or ``None`` if there is none."""
+
+
+@runtime_checkable
+class ConnectionStore(Protocol):
+    """Whoever can keep connections, too. Not in a task: a task may only read them."""
+
+    def check(self, conn_id: str) -> None:
+        """Look whether a connection of that id can be kept from here.
+
+        :raises ComputeTargetException: it cannot.
+        """
+
+    def add(self, connection: ConnectionInfo, description: str) -> bool:
+        """Keep a new connection; return False if there is one of its id, which is left as it is.
+
+        :raises ComputeTargetException: connections cannot be written from here.
+        """
+
+    def put(self, connection: ConnectionInfo, description: str) -> None:
+        """Keep the connection, in place of one of its id.
+
+        :raises ComputeTargetException: connections cannot be written from here.
+        """
+
+    def remove(self, conn_id: str) -> None:
+        """Remove the connection; nothing happens if there is none.
+
+        :raises ComputeTargetException: connections cannot be written from here.
+        """
+
+    def ids(self, conn_type: str) -> list[str]:
+        """Return the ids of the kept connections of a type."""
 
 
 class EnvironmentConnections:
@@ -80,6 +112,24 @@ def get_connection(conn_id: str) -> ConnectionInfo | None:
     if _source is None:
         _source = _default_source()
     return _source.get(conn_id)
+
+
+def connection_store(what: str) -> ConnectionStore:
+    """Return where connections can be kept.
+
+    :param what: what is to be kept, for the message: "the password of gpu-box".
+    :raises ComputeTargetException: nowhere: they come from environment variables here.
+    """
+    global _source
+    if _source is None:
+        _source = _default_source()
+    if not isinstance(_source, ConnectionStore):
+        raise ComputeTargetException(
+            f"There is nowhere to keep {what}: connections come from environment variables here",
+            hint="Use a connection that exists (AIRFLOW_CONN_<ID>), by its id; or do this where Airflow is: "
+            "airflow stepwell computetarget …",
+        )
+    return _source
 
 
 def _default_source() -> ConnectionSource:

@@ -1,0 +1,1 @@
+"""Machines over SSH: who and where, one shared connection, and the ports over it."""
