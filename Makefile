@@ -69,7 +69,7 @@ environment: # only what `make demo` and `make test` need, nothing run
 
 clean: ## remove what runs have left (workspace, Airflow's database and logs, caches of tools)
 	rm -rf .stepwell .airflow spark-warehouse metastore_db derby.log dist build
-	rm -rf .cache/mypy .cache/pytest .cache/ruff .cache/hdfs
+	rm -rf .cache/mypy .cache/pytest .cache/ruff .cache/hdfs .cache/yarn-cluster .cache/livy-server
 	find providers plugins dags include tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## ... and the environments and everything fetched

@@ -10,35 +10,37 @@ from pathlib import Path
 
 import pytest
 
-from hdfs.hdfs_cluster import HdfsCluster, HdfsError
+from hdfs.daemons import ClusterError
+from hdfs.hdfs_cluster import HdfsCluster
 
 
 @pytest.fixture(scope="session")
 def hdfs() -> HdfsCluster:
     """One NameNode and one DataNode for the whole session; use folders of your own."""
-    return _cluster("shared")
+    return cluster("shared")
 
 
 @pytest.fixture
 def mortal_hdfs() -> HdfsCluster:
     """A cluster that the test may kill."""
-    return _cluster("mortal")
+    return cluster("mortal")
 
 
-def _cluster(name: str) -> HdfsCluster:
-    cluster = _made(name)
+def cluster(name: str) -> HdfsCluster:
+    """Return the cluster of that name, started; the test is skipped where it cannot be."""
+    made = _made(name)
     try:
-        cluster.start()
-    except HdfsError as error:
+        made.start()
+    except ClusterError as error:
         pytest.skip(str(error))
-    return cluster
+    return made
 
 
 @lru_cache
 def _made(name: str) -> HdfsCluster:
     # Not a fixture's end but the process's: each conftest that imports the fixture would have a cluster of its own.
     folder = Path(tempfile.mkdtemp(prefix=f"stepwell-hdfs-{name}-"))
-    cluster = HdfsCluster(folder)
+    made = HdfsCluster(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(cluster.stop)
-    return cluster
+    atexit.register(made.stop)
+    return made
