@@ -5,6 +5,7 @@ The contract is written once, async; synchronous callers go through :mod:`stepwe
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -270,6 +271,10 @@ class Target(ABC):
         :raises EnvironmentException: *spec* is malformed; its user-managed interpreter is not there or does not run.
         """
 
+    def reads_for(self, kind: EntryKind) -> frozenset[str]:
+        """Return the URL schemes that an entry of that *kind* reads and writes by itself there."""
+        return self.reads
+
     def makes(self) -> dict[str, Any]:
         """Return what of the target decides what a step makes there: never its name or address."""
         return {"kind": self.kind}
@@ -318,6 +323,14 @@ class Target(ABC):
     @abstractmethod
     def logs(self, handle: Handle, offset: int = 0) -> AsyncIterator[bytes]:
         """Return the log from byte *offset* on, as it comes, until the job has ended."""
+
+    async def log_part(self, handle: Handle, offset: int, limit: int = 1 << 18) -> bytes:
+        """Return what is there now of the log from byte *offset* on, at most *limit* bytes; a kind can do better."""
+        following = self.logs(handle, offset)
+        try:
+            return (await asyncio.wait_for(anext(following), 1.0))[:limit]
+        except (StopAsyncIteration, TimeoutError):
+            return b""
 
     @abstractmethod
     async def events(self, handle: Handle, seen: set[str]) -> list[dict[str, Any]]:

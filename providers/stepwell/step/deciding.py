@@ -42,12 +42,14 @@ class Deciding(Tenure):
         try_number: int,
         log: Logger,
         mask: Callable[[Any], Any],
+        turn: int | None = None,
     ) -> None:
-        super().__init__(ws, spec, key, try_number, log)
+        super().__init__(ws, spec, key, try_number, log, turn)
         self.mask = mask
         self.whole = spec  # as its author wrote it; what this try runs of it is self.spec
         self._index: Index | None = None
         self._earlier: Earlier | None = None
+        self._claimed: Claim | None = None
         self._source_control: Future[dict[str, Any] | None] | None = None
 
     @abstractmethod
@@ -102,6 +104,7 @@ class Deciding(Tenure):
         except (WorkspaceError, OSError) as error:
             self.log.warning("Whether another run makes the same now is not known: %s", error)
             return
+        self._claimed = claim
         self._until_end.enter_context(claim.held())
 
     def _index_may_fail(self, write: Callable[..., None], *arguments: Any) -> None:
@@ -118,7 +121,7 @@ class Deciding(Tenure):
         self.outputs = []
         judged = {"gates": dict(earlier.record["gates"]), "outputs": list(earlier.stale)}
         self.record.learn(validates={"run": earlier.run_id, **judged})
-        return resolve_inputs(self.ws, self.spec.inputs, self.layout, self.target.reads, (), self.log)
+        return resolve_inputs(self.ws, self.spec.inputs, self.layout, self._reads(), (), self.log)
 
     def _recall(self) -> None:
         """Know again what the lost try has decided whose job this one goes on with."""

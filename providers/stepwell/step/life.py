@@ -1,5 +1,7 @@
 """The life of a step, from top to bottom: resolve, snapshot, reuse, environment, submit, watch, collect, gate, publish.
 
+It may be lived by two workers: the first one ends once the job is submitted, the second one begins when that has ended.
+
 Each phase can be gone through again by another try of the task: what is under way is adopted, what is done is found.
 Nothing is registered when a step fails, and no reader sees data that has not been judged.
 """
@@ -7,8 +9,9 @@ Nothing is registered when a step fails, and no reader sees data that has not be
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from logging import Logger
 from pathlib import Path
@@ -24,15 +27,18 @@ from stepwell.errors import (
     UserErrorException,
 )
 from stepwell.quality import gates
-from stepwell.step import job, publish, resume, state
+from stepwell.step import job, publish, resume, state, waiting
 from stepwell.step.deciding import Deciding
 from stepwell.step.fingerprint import proof_of
 from stepwell.step.logged import brief_metrics
+from stepwell.step.record import RunRecord
 from stepwell.step.relay import Relay
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 from stepwell.step.snapshot import Snapshot, check_script, take
 from stepwell.step.source_control import state_of
 from stepwell.step.spec import StepResult
+from stepwell.step.tenure import Overtaken
+from stepwell.step.waiting import Waiting
 
 if TYPE_CHECKING:
     from stepwell.step.spec import JobKey, StepSpec
@@ -52,6 +58,7 @@ class Life(Deciding):
     :param triggering: references of the asset events that started the DAG run.
     :param log: takes the step's log, line by line, while it runs.
     :param mask: takes known secrets out of what is kept of arguments and parameters.
+    :param turn: a number that a clear of the task changes and a retry does not; None: not known.
     """
 
     def __init__(
@@ -64,10 +71,12 @@ class Life(Deciding):
         triggering: Sequence[dict[str, Any]],
         log: Logger,
         mask: Callable[[Any], Any] = lambda value: value,
+        turn: int | None = None,
     ) -> None:
-        super().__init__(ws, spec, key, try_number, log, mask)
+        super().__init__(ws, spec, key, try_number, log, mask, turn)
         self.triggering = triggering
         self._environment: dict[str, Any] | None = None
+        self._shown = 0  # of the job's log, in bytes
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -79,36 +88,81 @@ class Life(Deciding):
         :raises GateFailedException: it ran, and its data did not pass.
         """
         self._begin()
+        with self._lived():
+            result = self._until_submitted()
+            return self._to_the_end() if result is None else result
+
+    def start(self, *, defer: bool | None = None, deadline: float | None = None) -> StepResult | Waiting:
+        """Live the step's life until its job is submitted, and leave the waiting to others; else as :meth:`live`.
+
+        :param defer: whether others wait; None: as its target says.
+        :param deadline: when the step has taken too long, in seconds since the epoch.
+        """
+        self._begin()
+        with self._lived():
+            result = self._until_submitted()
+            if result is not None:
+                return result
+            if self.target.deferrable if defer is None else defer:
+                return self._hand_over(deadline)
+            return self._to_the_end()
+
+    def resume(self, owner: str | None = None, stop: BaseException | None = None) -> StepResult:
+        """Go on with this try where :meth:`start` has left it. What its job has come to is what this try comes to.
+
+        :param owner: the token of who waited; None: whoever did.
+        :param stop: raised as soon as the step is held again; so everything that it has under way is ended.
+        :raises ActivityFailedException: the step was cancelled meanwhile, or a newer try has it.
+        """
+        since = self._come_back(owner)
+        with self._lived():
+            if stop is not None:
+                raise stop
+            self._lay_out()
+            self._recall()
+            self.record.spent("run", max(0.0, time.time() - since))
+            return self._to_the_end()
+
+    @contextmanager
+    def _lived(self) -> Iterator[None]:
         with self._failing_cleanly(), ExitStack() as self._until_end:
-            self._plan()
-            if self.state.handle is None:
-                with self.record.phase("resolve"):
-                    inputs = self._resolve()
-                with self.record.phase("snapshot", quick=True):
-                    snapshot = self._snapshot()
-                with self.record.phase("reuse", quick=True):
-                    earlier = self._decide(inputs, snapshot)
-                if earlier is not None and not earlier.stale:
-                    return self._hand_on(earlier, {})
-                if earlier is not None:
-                    inputs, snapshot = self._judge_only(earlier), None
-                with self.record.phase("environment"):
-                    environment, gates_in = self._prepare()
-                with self.record.phase("submit"):
-                    self._submit(inputs, snapshot, environment, gates_in)
-            else:
-                self._recall()
-            with self.record.phase("run"):
-                self._watch()
-            with self.record.phase("collect"):
-                outcome = self._collect()
-            verdicts = self._judge(outcome)
-            if self._earlier is not None:
-                return self._hand_on(self._earlier, verdicts)
-            with self.record.phase("publish"):
-                result = self._publish(outcome, verdicts)
-            self._end("published")
-            return result
+            yield
+
+    def _until_submitted(self) -> StepResult | None:
+        """Live until the job is submitted; return what an earlier run has made, if that is handed on instead."""
+        self._plan()
+        if self.state.handle is not None:
+            self._recall()
+            return None
+        with self.record.phase("resolve"):
+            inputs = self._resolve()
+        with self.record.phase("snapshot", quick=True):
+            snapshot = self._snapshot()
+        with self.record.phase("reuse", quick=True):
+            earlier = self._decide(inputs, snapshot)
+        if earlier is not None and not earlier.stale:
+            return self._hand_on(earlier, {})
+        if earlier is not None:
+            inputs, snapshot = self._judge_only(earlier), None
+        with self.record.phase("environment"):
+            environment, gates_in = self._prepare()
+        with self.record.phase("submit"):
+            self._submit(inputs, snapshot, environment, gates_in)
+        return None
+
+    def _to_the_end(self) -> StepResult:
+        """Live from the submitted job to the published outputs."""
+        with self.record.phase("run"):
+            self._watch()
+        with self.record.phase("collect"):
+            outcome = self._collect()
+        verdicts = self._judge(outcome)
+        if self._earlier is not None:
+            return self._hand_on(self._earlier, verdicts)
+        with self.record.phase("publish"):
+            result = self._publish(outcome, verdicts)
+        self._end("published")
+        return result
 
     def summary(self) -> dict[str, Any]:
         """Return what the task puts on XCom about its run: plain, small data."""
@@ -123,6 +177,11 @@ class Life(Deciding):
 
     def _plan(self) -> None:
         """Look whether the step can run there at all, plan its outputs, and take over what is under way."""
+        self._lay_out()
+        self._take()
+
+    def _lay_out(self) -> None:
+        """Look whether the step can run there at all, and plan its outputs."""
         self.target = target_for(self.ws, self.spec.compute_target)
         if job.entry_kind(self.spec, self.target) not in self.target.runs:
             raise UserErrorException(
@@ -137,14 +196,12 @@ class Life(Deciding):
         if self.spec.module is not None and self.target.engine != "spark":
             self.spec = replace(self.spec, spark=None)  # sizes of executors that are not there
         self.layout = self.target.layout(self.state.run_id)
-        self.outputs = publish.plan_outputs(
-            self.ws, self.spec.outputs, self.state.run_id, self.layout, self.target.reads
-        )
+        self.outputs = publish.plan_outputs(self.ws, self.spec.outputs, self.state.run_id, self.layout, self._reads())
         self._take()
 
     def _resolve(self) -> list[ResolvedInput]:
         """Pin the inputs."""
-        inputs = resolve_inputs(self.ws, self.spec.inputs, self.layout, self.target.reads, self.triggering, self.log)
+        inputs = resolve_inputs(self.ws, self.spec.inputs, self.layout, self._reads(), self.triggering, self.log)
         self.record.learn(inputs={i.name: i.version.reference() for i in inputs})
         return inputs
 
@@ -241,6 +298,34 @@ class Life(Deciding):
         self._submitted(portal.call(self.target.submit(one)))
         self._go_on()
 
+    def _hand_over(self, deadline: float | None) -> Waiting:
+        """Leave the waiting to others: note what they and the next worker have to know."""
+        facts = {"owner": self.state.owner, "log": 0, "since": time.time(), "deadline": deadline}
+        waiting.note(self.ws, self.state.run_id, {**facts, "outputs": dict(self.spec.outputs)})
+        self.record.note(phase="run")
+        if self._claimed is not None:
+            self._index_may_fail(self._claimed.wait)
+        self._go_on()
+        handle = self._handle()
+        who = (self.ws.name, self.ws.given_root, self.state.slug, self.state.run_id)
+        return Waiting(*who, handle.target, handle.directory, self.state.owner, deadline)
+
+    def _come_back(self, owner: str | None) -> float:
+        """Hold the step again whose job others have waited for; return since when they have."""
+        now = state.current(self.ws, self.key.slug)
+        if now is None or (owner is not None and now.owner != owner):
+            raise Overtaken(f"A newer try has taken over the step {self.spec.name!r}")
+        if now.phase in state.OVER or now.phase == "cancelling":
+            raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled while it waited for its job")
+        self.state = now
+        self._took = True
+        self.record = RunRecord(self.ws, now.run_id)
+        self.record.open(self.spec, self.key, self.try_number)
+        left = waiting.noted(self.ws, now.run_id, now.owner)
+        self._shown = int(left.get("log") or 0)
+        self.log.info("Run %s on %s goes on", now.run_id, self.spec.compute_target)
+        return float(left.get("since") or time.time())
+
     def _watch(self) -> None:
         """Relay the log until the job has ended, and note its child runs."""
         handle = self._handle()
@@ -249,7 +334,7 @@ class Life(Deciding):
             self.target, handle, self.log, lambda: state.is_owned(self.ws, self.state)
         )
         with portal.during(self._keep(handle)), portal.during(children):
-            for chunk in portal.iterate(self.target.logs(handle)):
+            for chunk in portal.iterate(self.target.logs(handle, self._shown)):
                 relay.feed(chunk)
         relay.close()
 

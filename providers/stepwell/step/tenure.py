@@ -14,18 +14,17 @@ from logging import Logger
 from typing import TYPE_CHECKING
 
 from stepwell.compute import portal
-from stepwell.compute.contract import Handle, Layout, Target
+from stepwell.compute.contract import Handle, Layout, Target, Unreachable
+from stepwell.compute.limits import renewal_seconds
+from stepwell.compute.resolve import target_for
 from stepwell.environment.uv import stop_builds
 from stepwell.errors import ActivityFailedException
-from stepwell.step import publish, state
+from stepwell.step import job, publish, state
 from stepwell.step.record import RunRecord
 
 if TYPE_CHECKING:
     from stepwell.step.spec import JobKey, StepSpec
     from stepwell.workspace import Workspace
-
-#: How often a watched job's lease is renewed, in seconds.
-LEASE_RENEWAL = 300.0
 
 
 class Overtaken(ActivityFailedException):
@@ -36,6 +35,7 @@ class Tenure(ABC):
     """What a try of a step holds: its state, its record, its job.
 
     :param log: takes the step's log, line by line, while it runs.
+    :param turn: a number that a clear of the task changes and a retry does not; None: not known.
     """
 
     target: Target
@@ -43,12 +43,15 @@ class Tenure(ABC):
     state: state.StepState
     record: RunRecord
 
-    def __init__(self, ws: Workspace, spec: StepSpec, key: JobKey, try_number: int, log: Logger) -> None:
+    def __init__(
+        self, ws: Workspace, spec: StepSpec, key: JobKey, try_number: int, log: Logger, turn: int | None = None
+    ) -> None:
         self.ws = ws
         self.spec = spec
         self.key = key
         self.try_number = try_number
         self.log = log
+        self.turn = turn
         self.outputs: list[publish.PlannedOutput] = []
         self._cancelled = False
         self._took = False  # the generation is this try's: begun by it, or adopted
@@ -58,6 +61,10 @@ class Tenure(ABC):
     @abstractmethod
     def _plan(self) -> None:
         """Say what this try would do, and take over what is under way; again for each generation that it begins."""
+
+    def _reads(self) -> frozenset[str]:
+        """Return the URL schemes that the step reads and writes by itself on its target."""
+        return self.target.reads_for(job.entry_kind(self.spec, self.target))
 
     def cancel(self) -> None:
         """Stop the job on its target, if it is still this try's; may be called from a signal handler.
@@ -69,7 +76,12 @@ class Tenure(ABC):
         handle = self.state.handle if hasattr(self, "state") else None
         if handle is None or not self._took:
             return
-        if portal.call(self.target.cancel(Handle.from_dict(handle), self.state.owner), timeout=20):
+        mine = True
+        try:
+            mine = portal.call(self.target.cancel(Handle.from_dict(handle), self.state.owner), timeout=20)
+        except (Unreachable, TimeoutError) as error:
+            self.log.warning("%s could not be told to end run %s: %s", self.target.name, self.state.run_id, error)
+        if mine:
             if self.state.phase == "submitted":
                 self.state.phase = "cancelling"
             if state.save(self.ws, self.state):
@@ -79,7 +91,7 @@ class Tenure(ABC):
 
     def _begin(self) -> None:
         """Find what an earlier try has left under way, or begin the next generation."""
-        self.state = state.begin(self.ws, self.key)
+        self.state = state.begin(self.ws, self.key, self.turn)
         self._took = not self.state.resumed
         self.record = RunRecord(self.ws, self.state.run_id)
         self.record.open(self.spec, self.key, self.try_number)
@@ -88,7 +100,11 @@ class Tenure(ABC):
     def _take(self) -> None:
         """Take over what a lost try has left under way, if there is something."""
         left = self._left()
-        if left is not None:
+        if left is None:
+            return
+        if self.state.replaced or left.target != self.target.name:
+            self._replace(left)
+        else:
             self._adopt(left)
 
     def _left(self) -> Handle | None:
@@ -106,9 +122,25 @@ class Tenure(ABC):
             self._plan()
         return found
 
+    def _replace(self, handle: Handle) -> None:
+        """End what a try from before a clear, or on another target, has left under way; begin the next generation."""
+        self.log.info("Run %s is replaced: the task was cleared, or goes to another target", self.state.run_id)
+        here, self._took = self.target, True
+        self.state.handle = handle.to_dict()
+        if handle.target != here.name:
+            self.target = target_for(self.ws, handle.target)
+        portal.call(self.target.cancel(handle, None, "the task was cleared"), timeout=60)
+        portal.call(self._ended(handle), timeout=60)
+        self._salvage(handle)
+        publish.discard(self.outputs, frozenset(), self.log)
+        self._end("cancelled", "the task was cleared: another run takes its place")
+        self._begin()
+        self._plan()
+
     def _adopt(self, handle: Handle) -> None:
         """Take over the job of a lost try, unless it has failed or was cancelled: then the next generation begins."""
         if self.state.phase == "cancelling":
+            portal.call(self.target.cancel(handle, None), timeout=60)  # whoever was to do it may not have reached it
             portal.call(self._ended(handle), timeout=60)
         (status,) = portal.call(self.target.status([handle]))
         if status.state in ("failed", "cancelled"):
@@ -147,6 +179,10 @@ class Tenure(ABC):
         cancelled = self._cancelled or not isinstance(error, Exception)
         if not self._took:
             self.log.warning("Run %s could not be taken over; what it has under way is left alone", self.state.run_id)
+            return
+        if isinstance(error, Unreachable) and not cancelled:
+            # Of the job nothing is known: it may run, and no other one must be started beside it.
+            self.record.close("failed", f"{error} (the next try looks for the job again)")
             return
         if self.state.phase == "judged" and not isinstance(error, Overtaken):
             # Versions may be registered in part. The next try finds them and completes the rest: job and outputs stay.
@@ -192,7 +228,7 @@ class Tenure(ABC):
     async def _keep(self, handle: Handle) -> None:
         """Renew the job's lease while somebody watches it."""
         while True:
-            await asyncio.sleep(LEASE_RENEWAL)
+            await asyncio.sleep(renewal_seconds())
             try:
                 await self.target.renew(handle)
             except Exception as trouble:
