@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stepwell.compute import records, registry
@@ -11,6 +12,7 @@ from stepwell.errors import ComputeTargetException, UserErrorException
 
 if TYPE_CHECKING:
     from stepwell.workspace import Workspace
+    from stepwell.workspace.connections import ConnectionInfo
 
 
 def local_root(ws: Workspace | None) -> str:
@@ -26,10 +28,10 @@ def local_root(ws: Workspace | None) -> str:
 
 
 def target_for(ws: Workspace, name_or_object: Any) -> Target:
-    """Return the target that a step names.
+    """Return the target that a step names. One that was made by hand is looked at when it is first used.
 
     :param name_or_object: a name, a ``ComputeTarget``, v1's ``(name, type)``, or a target itself.
-    :raises ComputeTargetException: there is no such compute target.
+    :raises ComputeTargetException: there is no such compute target; one that was made by hand cannot work.
     """
     if isinstance(name_or_object, Target):
         return name_or_object
@@ -38,26 +40,48 @@ def target_for(ws: Workspace, name_or_object: Any) -> Target:
     name = name_or_object if isinstance(name_or_object, str) else getattr(name_or_object, "name", None)
     if not isinstance(name, str):
         raise UserErrorException(f"{name_or_object!r} is not a compute target", allowed=["a name", "a ComputeTarget"])
-    return target_of(ws, records.read(ws, name))
+    record = records.read(ws, name)
+    if record["provisioning_state"] == records.UNPROBED:
+        from stepwell.compute.attaching import first_use
+
+        record = first_use(ws, record)
+    return target_of(ws, record)
 
 
-def target_of(ws: Workspace | None, record: records.Record) -> Target:
+def target_of(ws: Workspace | None, record: records.Record, connection: ConnectionInfo | None = None) -> Target:
     """Return the target that a compute record describes.
 
+    :param connection: to be used in place of the one that the record names; it need not be kept anywhere yet.
     :raises ComputeTargetException: its connection is missing or does not fit.
     """
     record = _as_its_service_is(ws, record)
-    if record.get("connection_id"):
-        from stepwell.workspace.connections import get_connection
-
-        connection = get_connection(record["connection_id"])
-        if connection is None:
-            raise ComputeTargetException(
-                f"The connection {record['connection_id']!r} of the compute target {record['name']!r} does not exist",
-                hint="Create it in Airflow (Admin, Connections), or attach the target again",
-            )
+    if connection is None:
+        connection = connection_of(record)
+    if connection is not None:
         record["connection"] = connection
     return registry.target_class(record["kind"]).from_record(record, local_root(ws))
+
+
+def connection_of(record: records.Record) -> ConnectionInfo | None:
+    """Return the connection that a compute record names; None if it names none.
+
+    :raises ComputeTargetException: it does not exist.
+    """
+    conn_id = record.get("connection_id")
+    if not conn_id:
+        return None
+    from stepwell.workspace.connections import get_connection
+
+    connection = get_connection(conn_id)
+    if connection is None:
+        raise ComputeTargetException(
+            f"The connection {conn_id!r} of the compute target {record['name']!r} does not exist",
+            hint="Create it in Airflow (Admin, Connections), or attach the target again",
+        )
+    # The form for targets by hand is one for machines behind SSH; a kind knows Airflow's own types only.
+    if connection.conn_type == records.BY_HAND:
+        connection = replace(connection, conn_type="ssh")
+    return connection
 
 
 def _as_its_service_is(ws: Workspace | None, record: records.Record) -> records.Record:
@@ -70,6 +94,8 @@ def _as_its_service_is(ws: Workspace | None, record: records.Record) -> records.
         service = records.read_linked_service(ws, name)["configuration"]
     except ComputeTargetException:
         return record
-    record["configuration"] = {**record["configuration"], "master": service.get("master")}
-    record["connection_id"] = service.get("spark_conn_id")
+    from stepwell.compute.linked_service import spark_of
+
+    record["kind"], more, record["connection_id"] = spark_of(service)
+    record["configuration"] = {**record["configuration"], **more}
     return record

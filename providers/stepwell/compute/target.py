@@ -206,13 +206,20 @@ class JobDirectoryTarget(JobDirectories):
                 if status.state != "unknown":
                     heard = time.monotonic()
                 elif time.monotonic() - heard > self.unreachable_seconds:
-                    raise ComputeTargetException(
+                    raise Unreachable(
                         f"{self.name} has not answered for {self.unreachable_seconds:g} s: {status.detail}",
                         hint="The job may still run there; its lease ends it when nobody comes back to it",
                     )
                 if not over:
                     await asyncio.sleep(pause)
                     pause = min(pause * 1.3, POLL_LONGEST)
+
+    async def log_part(self, handle: Handle, offset: int, limit: int = _LOG_PIECE) -> bytes:
+        """Return what is there now of the log from byte *offset* on."""
+        try:
+            return await self.files.read(self._at(handle).step_log, offset, limit)
+        except FileNotFoundError:
+            return b""
 
     async def events(self, handle: Handle, seen: set[str]) -> list[dict[str, Any]]:
         """Read the segments that are new: one that has its name never changes."""

@@ -195,24 +195,12 @@ class ChildRecord:
 
         :param mine: whether the step is still this try's: one that has been overtaken writes nothing more.
         """
-        children, seen = ChildRuns(), set[str]()
-        troubled = unwritten = False
+        follower = ChildFollower(self, target, handle, log, mine)
         spent = 0.0
-        while True:
+        while not follower.over:
             await asyncio.sleep(max(pause, _SHARE * spent))
             began = time.monotonic()
-            try:
-                if children.feed(await target.events(handle, seen)):
-                    unwritten = True
-                if unwritten:
-                    if not await asyncio.to_thread(mine):
-                        return
-                    await asyncio.to_thread(self._write, children)
-                    unwritten = False
-            except Exception as error:
-                if not troubled:
-                    log.warning("The child runs cannot be followed for now; they are kept at the end: %s", error)
-                troubled = True
+            await follower.look()
             spent = time.monotonic() - began
 
     def finish(self, events: Iterable[Mapping[str, Any]]) -> None:
@@ -231,6 +219,58 @@ class ChildRecord:
         with self._lock:
             if not self._over:
                 self.ws.store.replace(self.path, data, durable=False)
+
+
+class ChildFollower:
+    """Writes down the child runs of one job as they come; whatever goes wrong costs the step nothing.
+
+    :param mine: whether the step is still this try's: one that has been overtaken writes nothing more.
+    """
+
+    __slots__ = (
+        "_children",
+        "_handle",
+        "_log",
+        "_mine",
+        "_record",
+        "_seen",
+        "_target",
+        "_troubled",
+        "_unwritten",
+        "over",
+    )
+
+    def __init__(
+        self, record: ChildRecord, target: Target, handle: Handle, log: logging.Logger, mine: Callable[[], bool]
+    ) -> None:
+        self._record = record
+        self._target = target
+        self._handle = handle
+        self._log = log
+        self._mine = mine
+        self._children = ChildRuns()
+        self._seen: set[str] = set()
+        self._troubled = self._unwritten = False
+        #: There is nothing more to do: somebody else has the step.
+        self.over = False
+
+    async def look(self) -> bool:
+        """Look for news; return whether there were any."""
+        news = False
+        try:
+            if self._children.feed(await self._target.events(self._handle, self._seen)):
+                news = self._unwritten = True
+            if self._unwritten:
+                if not await asyncio.to_thread(self._mine):
+                    self.over = True
+                    return news
+                await asyncio.to_thread(self._record._write, self._children)
+                self._unwritten = False
+        except Exception as error:
+            if not self._troubled:
+                self._log.warning("The child runs cannot be followed for now; they are kept at the end: %s", error)
+            self._troubled = True
+        return news
 
 
 def _line(child: Mapping[str, Any]) -> bytes:

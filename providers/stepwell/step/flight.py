@@ -1,6 +1,7 @@
 """Single flight: of equal steps that are wanted at the same time, one runs, and the others wait for what it makes.
 
-Who runs holds a claim, and shows by a counter that he is alive; clocks of several machines are never compared.
+Who runs holds a claim, and shows by a counter that he is alive; clocks of several machines are never compared. A claim
+of a run that waits for its job outside of a worker has no counter: it holds as long as that run is under way.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.compute import portal
 from stepwell.errors import StepwellError
+from stepwell.step import state
 from stepwell.workspace.store import encode
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 #: How often the claim's counter moves; a claim whose counter stands still for longer is that of a dead worker. Seconds.
 BEAT, SILENT = 5.0, 45.0
+#: A run that waits for its job without a worker is over after this many seconds, whatever its record says: so is the
+#: lease of its job.
+WAITS = 86400.0
 #: How often who waits looks, and says that he waits, in seconds.
 LOOK, SAY = 0.5, 60.0
 
@@ -38,10 +43,11 @@ class Claim:
         self.run_id = run_id
         self.slug = slug
         self.token = uuid.uuid4().hex
+        self._waits = False  # the run waits for its job outside of a worker
 
     def take_if_free(self) -> bool:
         """Take the claim unless somebody else has it; return whether it was taken."""
-        return self._take(None, is_dead=False) is None
+        return self._take(None, 0.0) is None
 
     def acquire(self, go_on: Callable[[], None], say: Callable[[str], None]) -> None:
         """Take the claim, once nobody alive has it.
@@ -51,7 +57,7 @@ class Claim:
         """
         seen: Any = None
         since = said = time.monotonic()
-        while (holder := self._take(seen, is_dead=time.monotonic() - since > SILENT)) is not None:
+        while (holder := self._take(seen, time.monotonic() - since)) is not None:
             now = time.monotonic()
             if holder != seen:
                 if seen is None or holder["run"] != seen["run"]:
@@ -63,16 +69,19 @@ class Claim:
             go_on()
             time.sleep(LOOK)
 
-    def _take(self, silent: dict[str, Any] | None, *, is_dead: bool) -> dict[str, Any] | None:
+    def _take(self, seen: dict[str, Any] | None, still: float) -> dict[str, Any] | None:
         """Take the claim if it is free; else return who has it.
 
-        :param silent: the claim as it was seen first; if *is_dead* and it is still the same, it counts as free.
+        :param seen: the claim as it was seen; who has not moved it for longer than is usual is dead.
+        :param still: for how long it has been like that, in seconds.
         """
         holder: list[dict[str, Any]] = []
 
         def take(there: dict[str, Any] | None) -> dict[str, Any]:
             holder.clear()
-            if there is None or there.get("slug") == self.slug or (is_dead and _seen(there) == silent):
+            if there is None or there.get("slug") == self.slug or self._is_over(there):
+                return self._document(0)
+            if still > (WAITS if there.get("waits") else SILENT) and _seen(there) == seen:
                 return self._document(0)
             holder.append(_seen(there))
             return there
@@ -88,9 +97,25 @@ class Claim:
                 yield
         finally:
             try:
-                self._update(lambda there: None if there is None or there.get("token") == self.token else there)
+                if not self._waits:
+                    self._update(lambda there: None if there is None or there.get("token") == self.token else there)
             except (StepwellError, OSError):
                 pass  # it falls silent, and is taken over
+
+    def wait(self) -> None:
+        """The run goes on without a worker: from now on the claim holds as long as the run is under way."""
+        self._waits = True
+        self._update(lambda there: self._document(0) if there is None or there.get("token") == self.token else there)
+
+    def _is_over(self, there: dict[str, Any]) -> bool:
+        """Return whether the run that holds the claim without a worker is over."""
+        if not there.get("waits"):
+            return False
+        try:
+            head = state.current(self.ws, str(there.get("slug")))
+        except StepwellError:
+            return True
+        return head is None or head.run_id != there.get("run") or head.phase in state.OVER
 
     async def _beat(self) -> None:
         beat = 0
@@ -108,7 +133,7 @@ class Claim:
                 continue  # next time, perhaps
 
     def _document(self, beat: int) -> dict[str, Any]:
-        return {"run": self.run_id, "slug": self.slug, "token": self.token, "beat": beat}
+        return {"run": self.run_id, "slug": self.slug, "token": self.token, "beat": beat, "waits": self._waits}
 
     def _update(self, change: Callable[[dict[str, Any] | None], dict[str, Any] | None]) -> None:
         """Change the claim; a damaged one is nobody's."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stepwell.compute.contract import Entry, EntryKind, EnvironmentRef, Layout, Target
+from stepwell.compute.limits import lease_seconds
 from stepwell.errors import EnvironmentException, UserErrorException
 from stepwell.quality import gates
 from stepwell.runtime.protocol import FORMAT
@@ -99,7 +100,7 @@ def document(
         "outputs": {o.name: {"mode": o.mode, "value": o.value} for o in plan.outputs},
         "datasets": {i.version.id: {**i.dataset(), "id": i.version.id} for i in plan.inputs},
         "gates": judged,
-        "lease_seconds": 24 * 3600,
+        "lease_seconds": lease_seconds(),
         "last_lines": 20,
     }
 

@@ -301,7 +301,9 @@ class Life(Deciding):
     def _hand_over(self, deadline: float | None) -> Waiting:
         """Leave the waiting to others: note what they and the next worker have to know."""
         facts = {"owner": self.state.owner, "log": 0, "since": time.time(), "deadline": deadline}
-        waiting.note(self.ws, self.state.run_id, {**facts, "outputs": dict(self.spec.outputs)})
+        waiting.note(
+            self.ws, self.state.run_id, {**facts, "outputs": dict(self.spec.outputs), "reads": sorted(self._reads())}
+        )
         self.record.note(phase="run")
         if self._claimed is not None:
             self._index_may_fail(self._claimed.wait)
@@ -318,7 +320,7 @@ class Life(Deciding):
         if now.phase in state.OVER or now.phase == "cancelling":
             raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled while it waited for its job")
         self.state = now
-        self._took = True
+        self._took = self._waited = True
         self.record = RunRecord(self.ws, now.run_id)
         self.record.open(self.spec, self.key, self.try_number)
         left = waiting.noted(self.ws, now.run_id, now.owner)

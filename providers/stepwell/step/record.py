@@ -53,6 +53,18 @@ class RunRecord:
         """The run's folder in the workspace."""
         return f"runs/{self.run_id}"
 
+    @property
+    def waiting(self) -> str:
+        """Where it is noted what a run that waits without a worker leaves behind."""
+        return f"{self.folder}/waiting.json"
+
+    def drop_waiting(self) -> None:
+        """Remove that note."""
+        try:
+            self.ws.store.delete(self.waiting)
+        except Exception as error:
+            _log.info("%s could not be removed: %s", self.waiting, error)
+
     def open(self, spec: StepSpec, key: JobKey, try_number: int) -> None:
         """Begin the record, or go on with that of an earlier try."""
         try:
@@ -86,6 +98,11 @@ class RunRecord:
                 "error": None,
             }
         self.learn(status="running")
+
+    def load(self) -> dict[str, Any]:
+        """Read the record that another process has begun; return it."""
+        self.facts = self.ws.store.read_json(f"{self.folder}/run.json")
+        return self.facts
 
     def learn(self, **facts: Any) -> None:
         """Add *facts*; they are written with the next ones that are noted."""
@@ -163,5 +180,8 @@ class RunRecord:
         try:
             yield
         finally:
-            spent = self.facts["phases"].get(name, 0.0) + time.monotonic() - began
-            self.facts["phases"][name] = round(spent, 3)
+            self.spent(name, time.monotonic() - began)
+
+    def spent(self, name: str, seconds: float) -> None:
+        """Add *seconds* to the time of a phase."""
+        self.facts["phases"][name] = round(self.facts["phases"].get(name, 0.0) + seconds, 3)

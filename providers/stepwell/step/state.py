@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from stepwell.step.spec import JobKey
@@ -24,6 +24,8 @@ class StepState:
     :param handle: the job's handle on its target, once submitted.
     :param resumed: an earlier try has left this generation; not kept.
     :param owner: token of the try that owns the job: an older try never cancels a job that a newer one adopted.
+    :param turn: a number that a clear of the task changes and a retry does not; None: not known.
+    :param replaced: the generation was left by a try from before a clear: it is to be replaced; not kept.
     """
 
     slug: str
@@ -32,6 +34,8 @@ class StepState:
     handle: dict[str, Any] | None = None
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     resumed: bool = False
+    turn: int | None = None
+    replaced: bool = False
 
     @property
     def run_id(self) -> str:
@@ -49,28 +53,41 @@ def path(slug: str) -> str:
     return f"jobs/{slug}.json"
 
 
-def begin(ws: Workspace, key: JobKey) -> StepState:
+def begin(ws: Workspace, key: JobKey, turn: int | None = None) -> StepState:
     """Return the state to go on with: what an earlier try left under way, else the next generation.
 
     The new owner is written at once; of two tries that begin at the same time, the later one owns the step.
+
+    :param turn: see :class:`StepState`.
     """
     fresh: list[StepState] = []
 
     def next_state(document: dict[str, Any] | None) -> dict[str, Any]:
         fresh.clear()
-        state = StepState(key.slug, 1)
+        state = StepState(key.slug, 1, turn=turn)
         if document is not None:
-            left = StepState(**{k: document[k] for k in ("slug", "generation", "phase", "handle")})
+            left = _read(document)
             if left.phase in OVER:
                 state.generation = left.generation + 1
             else:
-                state = left
-                state.resumed = True
+                state = replace(left, owner=state.owner, resumed=True)
+                # What is registered in part is completed, whoever asks for it.
+                state.replaced = left.phase != "judged" and None not in (turn, left.turn) and left.turn != turn
+                if not state.replaced:
+                    state.turn = turn
         fresh.append(state)
         return _kept(state)
 
     ws.store.update(path(key.slug), next_state)
     return fresh[0]
+
+
+def current(ws: Workspace, slug: str) -> StepState | None:
+    """Return the newest generation as it stands, with its owner; None if there is none."""
+    try:
+        return _read(ws.store.read_json(path(slug)))
+    except FileNotFoundError:
+        return None
 
 
 def save(ws: Workspace, state: StepState) -> bool:
@@ -94,4 +111,9 @@ def is_owned(ws: Workspace, state: StepState) -> bool:
 
 
 def _kept(state: StepState) -> dict[str, Any]:
-    return {name: value for name, value in asdict(state).items() if name != "resumed"}
+    return {name: value for name, value in asdict(state).items() if name not in ("resumed", "replaced")}
+
+
+def _read(document: dict[str, Any]) -> StepState:
+    kept = {name: document[name] for name in ("slug", "generation", "phase", "handle", "owner")}
+    return StepState(**kept, turn=document.get("turn"))

@@ -55,6 +55,7 @@ class Tenure(ABC):
         self.outputs: list[publish.PlannedOutput] = []
         self._cancelled = False
         self._took = False  # the generation is this try's: begun by it, or adopted
+        self._waited = False  # without a worker, at some time
         self._fetched = False
         self._quarantined: frozenset[str] = frozenset()
 
@@ -217,6 +218,8 @@ class Tenure(ABC):
             if phase == "published":
                 raise
             self.log.warning("The end of run %s could not be written: %s", self.state.run_id, trouble)
+        if self._waited or self.state.resumed:
+            self.record.drop_waiting()
         if handle is not None:
             try:
                 portal.call(self.target.forget(Handle.from_dict(handle)), timeout=60)
