@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stepwell.compute import records, registry
+from stepwell.compute import limits, records, registry
 from stepwell.compute.contract import Target
 from stepwell.errors import ComputeTargetException, UserErrorException
 
@@ -59,7 +59,9 @@ def target_of(ws: Workspace | None, record: records.Record, connection: Connecti
         connection = connection_of(record)
     if connection is not None:
         record["connection"] = connection
-    return registry.target_class(record["kind"]).from_record(record, local_root(ws))
+    target = registry.target_class(record["kind"]).from_record(record, local_root(ws))
+    target.unreachable_seconds = limits.unreachable_seconds(target.unreachable_seconds)
+    return target
 
 
 def connection_of(record: records.Record) -> ConnectionInfo | None:
