@@ -12,7 +12,7 @@ ARGS ?=
 CODE := providers plugins dags include tests scripts $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hdfs demo-automl ui test test-slow bench lint format lock picture compose-env clean distclean environment
+.PHONY: help demo demo-hdfs demo-automl ui test test-slow bench lint format lock picture compose-env up down clean distclean environment
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,12 @@ picture: ## draw the imports into docs/architecture.md
 
 compose-env: ## write .env with secrets for docker-compose.yaml
 	@$(PYTHON) scripts/compose_env.py
+
+up: compose-env ## Airflow in containers, on loopback (docs/docker-compose.md); needs Docker with Compose 2
+	docker compose up --build --detach --wait
+
+down: ## ... stopped again; data stay in the volumes
+	docker compose down
 
 environment: # only what `make demo` and `make test` need, nothing run
 	$(BOOTSTRAP) airflow payload java

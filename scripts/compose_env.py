@@ -17,6 +17,7 @@ def content() -> str:
         f"{name}={value}\n"
         for name, value in {
             "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
+            "REDIS_PASSWORD": secrets.token_urlsafe(24),
             "AIRFLOW_FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
             "AIRFLOW_JWT_SECRET": secrets.token_urlsafe(48),
             "AIRFLOW_API_SECRET_KEY": secrets.token_urlsafe(32),

@@ -14,7 +14,9 @@ import jsonschema
 import pytest
 import yaml
 
-COMPONENTS = {"api-server", "scheduler", "dag-processor", "triggerer"}
+COMPONENTS = {"api-server", "scheduler", "dag-processor", "triggerer", "worker"}
+#: What is there without any profile.
+ALWAYS = COMPONENTS | {"postgres", "redis", "init"}
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +42,38 @@ def test_the_schema_would_notice(compose: dict[str, Any], schema: dict[str, Any]
 
 def test_every_component_of_airflow_is_there_and_reports_its_health(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == COMPONENTS | {"postgres", "init"}
-    assert [name for name in services if name != "init" and "healthcheck" not in services[name]] == []
+    assert {name for name, service in services.items() if "profiles" not in service} == ALWAYS
+    stays = [name for name, service in services.items() if service["restart"] != "no"]
+    assert [name for name in stays if "healthcheck" not in services[name]] == []
     for name in COMPONENTS:
-        assert services[name]["command"] == [name]
+        assert services[name]["command"][-1] == name
         assert services[name]["depends_on"]["init"]["condition"] == "service_completed_successfully"
 
 
 def test_no_secret_stands_in_it_and_none_has_a_default(compose: dict[str, Any], project: Path) -> None:
-    environments = [service["environment"] for service in compose["services"].values()]
-    secrets = {n: v for e in environments for n, v in e.items() if re.search("PASSWORD$|_KEY$|SECRET$", n)}
-    assert len(secrets) == 4
+    environments = [service.get("environment", {}) for service in compose["services"].values()]
+    secrets = {n: v for e in environments for n, v in e.items() if re.search("PASSWORD$|_KEY$|SECRET$|AUTH$", n)}
+    assert len(secrets) == 6
     for name, value in secrets.items():
         assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), f"{name} is not required from .env"
-    assert re.search(r":\$\{POSTGRES_PASSWORD:\?", environments[-1]["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    urls = {v for e in environments for v in e.values() if re.search("://[^/]*:.*@", v)}
+    assert len(urls) == 3
+    assert [url for url in urls if not re.search(r"://\w*:\$\{\w+:\?[^}]+\}@", url)] == []
     assert ".env" in (project / ".gitignore").read_text().splitlines()
+
+
+def test_no_container_may_do_more_than_it_needs(compose: dict[str, Any], project: Path) -> None:
+    assert "docker.sock" not in "".join(map(str, compose["services"].values()))
+    for name, service in compose["services"].items():
+        assert "privileged" not in service, name
+        if name != "postgres":  # its official image starts as root and becomes another user
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+    assert re.search(r"^USER airflow$", (project / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def test_only_the_api_server_sees_the_passwords(compose: dict[str, Any]) -> None:
+    assert [n for n, s in compose["services"].items() if "auth" in str(s.get("volumes"))] == ["api-server"]
 
 
 def test_nothing_is_published_beyond_this_machine(compose: dict[str, Any]) -> None:
@@ -64,7 +83,7 @@ def test_nothing_is_published_beyond_this_machine(compose: dict[str, Any]) -> No
 
 
 def test_what_it_mounts_and_copies_exists(compose: dict[str, Any], project: Path) -> None:
-    mounts = [mount for service in compose["services"].values() for mount in service["volumes"]]
+    mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
     folders = {mount.split(":")[0] for mount in mounts if mount.startswith("./")}
     assert folders == {"./dags", "./include", "./plugins"}
     volumes = {mount.split(":")[0] for mount in mounts} - folders
