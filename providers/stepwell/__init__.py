@@ -23,14 +23,20 @@ _WHERE = {
     "Dataset": "stepwell.data.dataset",
     "DatasetConsumptionConfig": "stepwell.data.consumption",
     "Datastore": "stepwell.data.datastore",
+    "DockerCompute": "stepwell.compute.targets",
+    "DsvmCompute": "stepwell.compute.targets",
     "Environment": "stepwell.environment",
     "FeaturizationConfig": "stepwell.runtime.automl_config",
     "FileDataset": "stepwell.data.dataset",
     "ForecastingParameters": "stepwell.runtime.automl_config",
     "HDFSOutputDatasetConfig": "stepwell.data.output",
+    "HDInsightCompute": "stepwell.compute.targets",
     "LinkedService": "stepwell.compute.targets",
+    "LivyCompute": "stepwell.compute.targets",
     "OutputFileDatasetConfig": "stepwell.data.output",
     "PromoteHeadersBehavior": "stepwell.data.options",
+    "RemoteCompute": "stepwell.compute.targets",
+    "RemoteDockerCompute": "stepwell.compute.targets",
     "RunConfiguration": "stepwell.environment",
     "SparkCompute": "stepwell.compute.targets",
     "SynapseCompute": "stepwell.compute.targets",
@@ -44,7 +50,13 @@ __all__ = ["__version__", *sorted(_WHERE)]
 if TYPE_CHECKING:
     from stepwell.compute.targets import AmlCompute as AmlCompute
     from stepwell.compute.targets import ComputeTarget as ComputeTarget
+    from stepwell.compute.targets import DockerCompute as DockerCompute
+    from stepwell.compute.targets import DsvmCompute as DsvmCompute
+    from stepwell.compute.targets import HDInsightCompute as HDInsightCompute
     from stepwell.compute.targets import LinkedService as LinkedService
+    from stepwell.compute.targets import LivyCompute as LivyCompute
+    from stepwell.compute.targets import RemoteCompute as RemoteCompute
+    from stepwell.compute.targets import RemoteDockerCompute as RemoteDockerCompute
     from stepwell.compute.targets import SparkCompute as SparkCompute
     from stepwell.compute.targets import SynapseCompute as SynapseCompute
     from stepwell.compute.targets import (

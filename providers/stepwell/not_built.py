@@ -13,7 +13,7 @@ _DAG = "A pipeline is a DAG here: put the operators of stepwell.operators into o
 _TASK = "Do this in a step: a script with an OutputFileDatasetConfig(...).register_on_complete(name)"
 _READ = "Read the data with to_pandas_dataframe() or to_spark_dataframe(), or filter() it by the column"
 _STORE = "Use register_local or register_hdfs, or an Airflow connection of type stepwell_datastore"
-_TARGET = "Attach a Spark of yours, or create an AmlCompute (slots on this machine)"
+_TARGET = "Attach a machine (RemoteCompute), Docker, a cluster or a Spark of yours, or create an AmlCompute"
 _AZURE = "Stepwell runs on machines of yours: there is no Azure subscription behind a workspace"
 _MODEL = "Register the model's files as a dataset: OutputFileDatasetConfig(...).register_on_complete(name)"
 _RUNS = "The run's page in Airflow (the link Stepwell run of a task) and the command 'stepwell' show runs"
@@ -44,8 +44,8 @@ TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("Run PipelineRun StepRun", _RUNS + "; in a script: from azureml.core import Run"),
         ("Keyvault", "Secrets are Airflow connections: name them in secrets= of the step"),
         (
-            "RemoteCompute HDInsightCompute KubernetesCompute AksCompute DatabricksCompute DataFactoryCompute "
-            "BatchCompute AdlaCompute ComputeInstance DsvmCompute KustoCompute",
+            "KubernetesCompute AksCompute DatabricksCompute DataFactoryCompute BatchCompute AdlaCompute "
+            "ComputeInstance KustoCompute",
             _TARGET,
         ),
         (

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stepwell.compute import portal, records, resolve
+from stepwell.compute import attaching, records, resolve
 from stepwell.compute.contract import Report, Target
+from stepwell.compute.logins import Login
+from stepwell.compute.settings import Form
 from stepwell.errors import ComputeTargetException, UserErrorException
-from stepwell.runtime.names import check_name
 
 if TYPE_CHECKING:
     from stepwell.workspace import Workspace
-
-_PROBE_SECONDS = 60.0
 
 
 class Configuration:
@@ -22,7 +21,8 @@ class Configuration:
     :param target_class: the class that made it.
     :param kind: the kind in the registry.
     :param settings: plain JSON, kept in the record.
-    :param connection_id: an Airflow connection.
+    :param connection_id: an Airflow connection that exists.
+    :param login: what a connection is made of when the target is attached.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Configuration:
         connection_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         description: str | None = None,
+        login: Login | None = None,
     ) -> None:
         self.target_class = target_class
         self.kind = kind
@@ -40,6 +41,16 @@ class Configuration:
         self.connection_id = connection_id
         self.tags = dict(tags or {})
         self.description = description
+        self.login = login
+
+    def plan(self, ws: Workspace) -> attaching.Plan:
+        """Return it as plain data, with what only the workspace knows."""
+        cls = self.target_class
+        kind, settings, connection_id = cls._settle(ws, self)
+        return attaching.Plan(
+            kind, cls._compute_type, cls._managed, settings, connection_id, self.login,
+            cls.form.over_ssh, self.tags, self.description,
+        )  # fmt: skip
 
 
 class ComputeTarget:
@@ -56,6 +67,9 @@ class ComputeTarget:
     #: Managed ones are created and deleted, attached ones attached and detached.
     _managed: ClassVar[bool] = False
     _classes: ClassVar[dict[str, type[ComputeTarget]]] = {}
+    #: The kind in the registry, and what it wants to be told.
+    kind: ClassVar[str] = ""
+    form: ClassVar[Form] = Form("")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -73,7 +87,7 @@ class ComputeTarget:
 
     @classmethod
     def _from_record(cls, ws: Workspace, record: records.Record, pending: bool = False) -> ComputeTarget:
-        found = ComputeTarget._classes.get(record["type"], ComputeTarget)
+        found = ComputeTarget._classes.get(record["type"]) or _class_of(record)
         if not issubclass(found, cls):
             raise ComputeTargetException(
                 f"The compute target {record['name']!r} is of type {record['type']}, not {cls._compute_type}",
@@ -86,6 +100,27 @@ class ComputeTarget:
     @classmethod
     def _check_name(cls, name: str) -> None:
         """Refuse a name that this class does not take, beyond the general rule."""
+
+    @classmethod
+    def _settle(cls, ws: Workspace, wanted: Configuration) -> tuple[str, dict[str, Any], str | None]:
+        """Return kind, settings and connection, with what only the workspace knows."""
+        return wanted.kind, wanted.settings, wanted.connection_id
+
+    @classmethod
+    def configuration(
+        cls,
+        values: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
+        description: str | None = None,
+    ) -> Configuration:
+        """Return what :meth:`attach` needs, or :meth:`create`, from plain values, checked against :attr:`form`.
+
+        :raises UserErrorException: a value is unknown, not right, or missing.
+        :raises ComputeTargetException: they do not go together.
+        """
+        checked = cls.form.check(values, f"a target of the kind {cls.kind!r}")
+        connection_id, login = cls.form.login.read(checked) if cls.form.login else (None, None)
+        return Configuration(cls, cls.kind, cls.form.own(checked), connection_id, tags, description, login)
 
     _ws: Workspace
     _record: records.Record
@@ -146,7 +181,7 @@ class ComputeTarget:
 
     @property
     def provisioning_state(self) -> str:
-        """Say "Succeeded": it worked when it was last looked at."""
+        """Say "Succeeded" or "Failed", as it was when it was last looked at, or "Unprobed" if nobody has looked yet."""
         return str(self._record["provisioning_state"])
 
     @property
@@ -208,29 +243,31 @@ class ComputeTarget:
             "report": r.get("report"),
         }
 
-    def detach(self) -> None:
+    def detach(self, force: bool = False) -> None:
         """Remove an attached compute target from the workspace; what it stands for is not touched.
 
-        :raises ComputeTargetException: it is a managed one.
+        A connection that was made when it was attached goes, too.
+
+        :param force: also while jobs run there.
+        :raises ComputeTargetException: it is a managed one; jobs run there.
         """
         if self._managed or self.name == "local":
             raise _not_supported("Detach", self, "delete" if self._managed else None)
-        records.remove(self._ws, self.name)
+        attaching.remove(self._ws, self._record, force=force)
 
-    def delete(self) -> None:
+    def delete(self, force: bool = False) -> None:
         """Delete a managed compute target.
 
-        :raises ComputeTargetException: it is an attached one.
+        :param force: also while jobs run there.
+        :raises ComputeTargetException: it is an attached one; jobs run there.
         """
         if not self._managed:
             raise _not_supported("Delete", self, None if self.name == "local" else "detach")
-        records.remove(self._ws, self.name)
+        attaching.remove(self._ws, self._record, force=force)
 
     def probe(self) -> Report:
-        """Look whether it can work, and keep the dated report."""
-        report = portal.call(self.target().probe(), _PROBE_SECONDS)
-        if self.name != "local":
-            self._record = records.write(self._ws, {**self._record, "report": report.to_dict()})
+        """Look whether it can work, and keep the dated report. That it cannot be reached is in the report, too."""
+        report, self._record = attaching.probe(self._ws, self._record)
         return report
 
     def target(self) -> Target:
@@ -245,6 +282,8 @@ class LocalTarget(ComputeTarget):
     """``local``: this machine, in every workspace."""
 
     _compute_type = "local"
+    kind = "local"
+    form = Form("local", "this machine; always there")
 
 
 def _workspace(workspace: Workspace | str | None) -> Workspace:
@@ -262,7 +301,7 @@ def _not_supported(what: str, target: ComputeTarget, instead: str | None) -> Com
 
 def _add(workspace: Workspace | str | None, name: str, configuration: object, *, managed: bool) -> ComputeTarget:
     if not isinstance(configuration, Configuration):
-        allowed = "AmlCompute.provisioning_configuration(…)" if managed else "SynapseCompute.attach_configuration(…)"
+        allowed = "AmlCompute.provisioning_configuration(…)" if managed else "RemoteCompute.attach_configuration(…)"
         raise ComputeTargetException(f"{configuration!r} is not a configuration of a compute target", allowed=[allowed])
     if configuration.target_class._managed is not managed:
         made_by = configuration.target_class.__name__
@@ -270,26 +309,13 @@ def _add(workspace: Workspace | str | None, name: str, configuration: object, *,
             f"{made_by} is {'attached, not created' if managed else 'created, not attached'}",
             hint=f"Use ComputeTarget.{'attach' if managed else 'create'}",
         )
-    if name in records.RESERVED:
-        raise UserErrorException(f"{name!r} is a reserved name for a compute target", hint="Choose another name")
-    check_name("compute target", name)
-    configuration.target_class._check_name(name)
     ws = _workspace(workspace)
-    record: records.Record = {
-        "name": name,
-        "kind": configuration.kind,
-        "type": configuration.target_class._compute_type,
-        "configuration": configuration.settings,
-        "connection_id": configuration.connection_id,
-        "tags": configuration.tags,
-        "description": configuration.description,
-        "provisioning_state": "Succeeded",
-        "is_attached": not managed,
-    }
-    report = portal.call(resolve.target_of(ws, record).probe(), _PROBE_SECONDS)
-    if not report.ok:
-        raise ComputeTargetException(
-            f"The compute target {name!r} cannot work: {'; '.join(report.problems)}", hint="Nothing has been changed"
-        )
-    written = records.write(ws, {**record, "report": report.to_dict()})
-    return ComputeTarget._from_record(ws, written, pending=True)
+    attaching.check_new_name(name)
+    configuration.target_class._check_name(name)
+    return ComputeTarget._from_record(ws, attaching.add(ws, name, configuration.plan(ws)), pending=True)
+
+
+def _class_of(record: records.Record) -> type[ComputeTarget]:
+    from stepwell.compute.classes import class_of
+
+    return class_of(record["kind"])

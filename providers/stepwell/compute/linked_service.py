@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from stepwell.compute import records
 from stepwell.errors import ComputeTargetException, UserErrorException
@@ -15,15 +18,18 @@ if TYPE_CHECKING:
 class SynapseWorkspaceLinkedServiceConfiguration:
     """Where the Spark of a linked service is.
 
-    With ``spark_conn_id`` or ``master`` it is an own Spark, and Azure's three names are kept for information only.
-    With nothing at all it is Spark on this machine, ``local[*]``.
+    With v1's three names alone it is that Azure Synapse workspace. With ``spark_conn_id`` or ``master`` it is a Spark
+    of one's own, and the three names are kept for information. With nothing at all it is Spark on this machine,
+    ``local[*]``.
 
     :param subscription_id: of an Azure Synapse workspace.
     :param resource_group: of an Azure Synapse workspace.
     :param name: of an Azure Synapse workspace.
     :param spark_conn_id: an Airflow connection of type ``spark``.
     :param master: a Spark master, such as ``spark://host:7077``.
-    :raises ComputeTargetException: it names an Azure Synapse workspace only: that is not built yet.
+    :param azure_conn_id: an Airflow connection of type ``azure`` or ``azure_synapse`` that logs in to Synapse; default:
+        what Azure's default chain finds (variables, managed identity, …).
+    :param endpoint: of the Synapse workspace; default: ``https://<name>.dev.azuresynapse.net``.
     """
 
     def __init__(
@@ -34,31 +40,68 @@ class SynapseWorkspaceLinkedServiceConfiguration:
         *,
         spark_conn_id: str | None = None,
         master: str | None = None,
+        azure_conn_id: str | None = None,
+        endpoint: str | None = None,
     ) -> None:
-        if spark_conn_id is not None and master is not None:
+        azure = [key for key, value in (("azure_conn_id", azure_conn_id), ("endpoint", endpoint)) if value]
+        own = [key for key, value in (("spark_conn_id", spark_conn_id), ("master", master)) if value is not None]
+        if len(own) > 1 or (own and azure):
             raise UserErrorException(
-                f"spark_conn_id={spark_conn_id!r} and master={master!r} both say where Spark is",
+                f"{' and '.join([*own, *azure])} both say where Spark is: {spark_conn_id or master!r}",
                 hint="Give one of them",
-            )
-        if subscription_id is not None and spark_conn_id is None and master is None:
-            raise ComputeTargetException(
-                f"Azure Synapse itself (subscription {subscription_id!r}, workspace {name!r}) is not built yet",
-                allowed=["spark_conn_id='<an Airflow connection of type spark>'", "master='local[*]'", "nothing"],
-                hint="Say which Spark to use in its place",
             )
         if master is not None:
             from stepwell.compute.kinds.spark import check_master
 
             check_master(master)
+        if not own and (azure or subscription_id or resource_group or name):
+            endpoint = _endpoint(endpoint, name)
         self.subscription_id = subscription_id
         self.resource_group = resource_group
         self.name = name
         self.spark_conn_id = spark_conn_id
         self.master = master
+        self.azure_conn_id = azure_conn_id
+        self.endpoint = endpoint
 
     def to_dict(self) -> dict[str, str | None]:
         """Return it as plain JSON."""
         return dict(vars(self))
+
+
+_WORKSPACE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?", re.IGNORECASE)
+
+
+def _endpoint(endpoint: str | None, name: str | None) -> str:
+    """Return the endpoint of an Azure Synapse workspace."""
+    if endpoint is None:
+        if not isinstance(name, str) or not _WORKSPACE_NAME.fullmatch(name):
+            raise ComputeTargetException(
+                f"name={name!r} is not the name of an Azure Synapse workspace",
+                allowed=["letters, digits and '-', at most 50"],
+                hint="Give it, or endpoint; or say which Spark of yours to use: spark_conn_id or master",
+            )
+        return f"https://{name.lower()}.dev.azuresynapse.net"
+    parts = urlsplit(endpoint)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ComputeTargetException(
+            f"endpoint={endpoint!r} is not right", allowed=["https://<workspace>.dev.azuresynapse.net"]
+        )
+    return endpoint.rstrip("/")
+
+
+def spark_of(service: Mapping[str, Any]) -> tuple[str, dict[str, Any], str | None]:
+    """Return the kind of target that a linked service's pools are, the settings that it gives them, and a connection.
+
+    :param service: its configuration.
+    """
+    if service.get("endpoint"):
+        return (
+            "synapse",
+            {"endpoint": service["endpoint"], "workspace_name": service.get("name")},
+            service.get("azure_conn_id"),
+        )
+    return "spark", {"master": service.get("master")}, service.get("spark_conn_id")
 
 
 class LinkedService:

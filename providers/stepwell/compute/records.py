@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.errors import ComputeTargetException
 from stepwell.runtime.names import check_name, nearest
+from stepwell.workspace.connections import get_connection
 
 if TYPE_CHECKING:
     from stepwell.workspace import Workspace
@@ -15,6 +16,10 @@ Record = dict[str, Any]
 
 #: Names that v1 keeps for itself; ``local`` is always there.
 RESERVED = ("amlcompute", "local", "containerinstance")
+#: The type of connections that are compute targets by themselves, made by hand in Airflow's form.
+BY_HAND = "stepwell_ssh"
+#: The provisioning state of those that nobody has looked at yet.
+UNPROBED = "Unprobed"
 
 
 def local_record() -> Record:
@@ -31,7 +36,7 @@ def local_record() -> Record:
 
 
 def read(ws: Workspace, name: str) -> Record:
-    """Return the compute target's record.
+    """Return the compute target's record; one that was made by hand in Airflow's form has its connection's id as name.
 
     :raises ComputeTargetException: "ComputeTargetNotFound: …", with the nearest names.
     """
@@ -41,11 +46,42 @@ def read(ws: Workspace, name: str) -> Record:
         return dict(ws.store.read_json(f"compute/{check_name('compute target', name)}.json"))
     except FileNotFoundError:
         pass
+    made_by_hand = by_hand(ws, name)
+    if made_by_hand is not None:
+        return made_by_hand
     raise ComputeTargetException(
         f"ComputeTargetNotFound: Compute Target with name {name} not found in provided workspace",
         allowed=nearest(name, names(ws)),
         hint="Attach or create it (ComputeTarget.attach, ComputeTarget.create), or use one of these",
     )
+
+
+def by_hand(ws: Workspace, name: str) -> Record | None:
+    """Return the record of a target that is only a connection so far, made in Airflow's form; None if there is none.
+
+    :raises ComputeTargetException: the connection does not say all that it must.
+    """
+    connection = get_connection(name)
+    if connection is None or connection.conn_type != BY_HAND:
+        return None
+    extra = connection.extra
+    if extra.get("workspace") not in (None, "", ws.name):
+        return None
+    from stepwell.compute.classes import form_of
+
+    kind = str(extra.get("kind") or "remote")
+    form = form_of(kind)
+    said = {s.name: extra[s.name] for s in form.settings if extra.get(s.name) not in (None, "")}
+    return {
+        "name": name,
+        "kind": kind,
+        "type": form.type,
+        "configuration": form.own(form.check(said, f"the connection {name!r}")),
+        "connection_id": name,
+        "provisioning_state": UNPROBED,
+        "is_attached": True,
+        "report": None,
+    }
 
 
 def names(ws: Workspace) -> list[str]:
@@ -60,17 +96,26 @@ def write(ws: Workspace, record: Record) -> Record:
     """
 
     def change(before: Record | None) -> Record:
-        if before is not None and before["type"] != record["type"]:
-            raise ComputeTargetException(
-                f"There is a compute target {record['name']!r} of type {before['type']!r} already",
-                allowed=[before["type"]],
-                hint="Detach or delete it first, or use another name",
-            )
+        if before is not None:
+            refuse_other_type(before, record["type"])
         now = time.time()
         kept: Record = {key: before[key] for key in ("created", "revision") if before and key in before}
         return {"created": now, **kept, **record, "modified": now}
 
     return dict(ws.store.update(f"compute/{record['name']}.json", change) or {})
+
+
+def refuse_other_type(before: Record, wanted: str) -> None:
+    """Raise if the record *before* is of another type than *wanted*.
+
+    :raises ComputeTargetException: it is.
+    """
+    if before["type"] != wanted:
+        raise ComputeTargetException(
+            f"There is a compute target {before['name']!r} of type {before['type']!r} already",
+            allowed=[before["type"]],
+            hint="Detach or delete it first, or use another name",
+        )
 
 
 def remove(ws: Workspace, name: str) -> None:

@@ -41,7 +41,7 @@ class ConnectionSource(Protocol):
 
 
 @runtime_checkable
-class ConnectionStore(Protocol):
+class ConnectionStore(ConnectionSource, Protocol):
     """Whoever can keep connections, too. Not in a task: a task may only read them."""
 
     def check(self, conn_id: str) -> None:

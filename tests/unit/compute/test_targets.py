@@ -228,11 +228,17 @@ def test_linked_services_are_registered_listed_and_unregistered(ws: Workspace, s
         LinkedService.get(ws, "link1")
 
 
-def test_azure_synapse_itself_is_not_built_and_says_so() -> None:
-    with pytest.raises(ComputeTargetException, match="not built yet"):
-        SynapseWorkspaceLinkedServiceConfiguration(subscription_id="s", resource_group="g", name="w")
-    named = SynapseWorkspaceLinkedServiceConfiguration("s", "g", "w", master="local[2]")
-    assert named.to_dict()["master"] == "local[2]"
+def test_a_linked_service_is_azure_synapse_or_a_spark_of_ones_own() -> None:
+    azure = SynapseWorkspaceLinkedServiceConfiguration("s", "g", "Lab")
+    assert azure.endpoint == "https://lab.dev.azuresynapse.net"
+    own = SynapseWorkspaceLinkedServiceConfiguration("s", "g", "w", master="local[2]")
+    assert (own.master, own.endpoint) == ("local[2]", None)
+    with pytest.raises(ComputeTargetException, match="'no name' is not the name of an Azure Synapse workspace"):
+        SynapseWorkspaceLinkedServiceConfiguration("s", "g", "no name")
+    with pytest.raises(ComputeTargetException, match="endpoint='http://x' is not right"):
+        SynapseWorkspaceLinkedServiceConfiguration("s", "g", "w", endpoint="http://x")
+    with pytest.raises(UserErrorException, match="master and azure_conn_id both say where Spark is"):
+        SynapseWorkspaceLinkedServiceConfiguration("s", "g", "w", master="local[2]", azure_conn_id="azure")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""From a kind to v1's class of its compute targets, and to what that kind wants to be told."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from stepwell.compute import registry
+from stepwell.compute.settings import Form
+from stepwell.errors import ComputeTargetException
+
+if TYPE_CHECKING:
+    from stepwell.compute.base import ComputeTarget, Configuration
+
+#: The built-in ones. A kind of another package has its class made from the ``form`` of its target.
+CLASSES = {
+    "local": "stepwell.compute.base:LocalTarget",
+    "amlcompute": "stepwell.compute.aml_compute:AmlCompute",
+    "spark": "stepwell.compute.spark_compute:SparkCompute",
+    "synapse": "stepwell.compute.spark_compute:SynapseCompute",
+    "docker": "stepwell.compute.docker_compute:DockerCompute",
+    "remote": "stepwell.compute.remote_compute:RemoteCompute",
+    "remotedocker": "stepwell.compute.remote_compute:RemoteDockerCompute",
+    "cluster": "stepwell.compute.cluster_compute:HDInsightCompute",
+    "livy": "stepwell.compute.livy_compute:LivyCompute",
+}
+
+
+def class_of(kind: str) -> type[ComputeTarget]:
+    """Return v1's class of a kind.
+
+    :raises ComputeTargetException: there is no such kind.
+    """
+    from stepwell.compute.base import ComputeTarget
+
+    if kind in CLASSES:
+        module, _, name = CLASSES[kind].partition(":")
+        found: type[ComputeTarget] = getattr(importlib.import_module(module), name)
+        return found
+    form = _form_of_target(kind)
+    return ComputeTarget._classes.get(form.type) or _made(kind, form)
+
+
+def form_of(kind: str) -> Form:
+    """Return what a kind wants to be told.
+
+    :raises ComputeTargetException: there is no such kind.
+    """
+    return class_of(kind).form if kind in CLASSES else _form_of_target(kind)
+
+
+def kinds(*, managed: bool | None = None) -> dict[str, Form]:
+    """Return the kinds that can be attached or created, with their forms; a package that does not load is left out.
+
+    :param managed: only those that are created (True) or attached (False).
+    """
+    found = {}
+    for kind in registry.kinds():
+        if kind == "local":
+            continue
+        try:
+            form = form_of(kind)
+        except (ComputeTargetException, ImportError):
+            continue
+        if managed is None or form.managed is managed:
+            found[kind] = form
+    return found
+
+
+def _form_of_target(kind: str) -> Form:
+    form = getattr(registry.target_class(kind), "form", None)
+    if isinstance(form, Form):
+        return form
+    return Form(kind, "")  # nothing to tell
+
+
+def _made(kind: str, form: Form) -> type[ComputeTarget]:
+    from stepwell.compute.base import ComputeTarget
+
+    name = "".join(word.capitalize() for word in form.type.replace("-", "_").split("_"))
+    about = f"A compute target of the kind ``{kind}``. {form.about}"
+    members: dict[str, Any] = {
+        "form": form,
+        "kind": kind,
+        "_compute_type": form.type,
+        "_managed": form.managed,
+        "__doc__": about,
+    }
+    members["provisioning_configuration" if form.managed else "attach_configuration"] = classmethod(_configuration)
+    return type(f"{name}Compute", (ComputeTarget,), members)
+
+
+def _configuration(
+    cls: type[ComputeTarget],
+    /,
+    *,
+    tags: dict[str, str] | None = None,
+    description: str | None = None,
+    **settings: Any,
+) -> Configuration:
+    """Return what ``ComputeTarget.attach`` needs, or ``create``; the kind's own settings are the parameters."""
+    return cls.configuration(settings, tags, description)
