@@ -368,7 +368,7 @@ class TargetContract(Case):
             target.layout(job_id)
 
     def test_an_entry_of_the_wrong_kind_is_refused(self, target: Target, environment: EnvironmentRef) -> None:
-        wrong = "spark" if "spark" not in target.runs else "python"
+        wrong: Any = next((kind for kind in ("spark", "python") if kind not in target.runs), "fortran")
         with pytest.raises(ComputeTargetException, match=f"cannot run a {wrong} step"):
             target.phases(Entry(wrong, script="x.py"), environment, target.layout("j"))
 
