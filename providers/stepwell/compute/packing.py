@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 #: Executors have their own Spark; its jars are most of the environment.
-_LEFT_OUT = ("pyspark/jars", "pyspark/examples", "pyspark/data", "pyspark/licenses")
+LEFT_OUT = ("pyspark/jars", "pyspark/examples", "pyspark/data", "pyspark/licenses")
 
 
 def pack(root: str, archive: Path, log: Callable[[str], None]) -> Path:
@@ -23,7 +23,7 @@ def pack(root: str, archive: Path, log: Callable[[str], None]) -> Path:
     aside = archive.with_name(f".{archive.name}.{os.getpid()}.tmp")
 
     def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        left_out = any(f"site-packages/{part}" in member.name for part in _LEFT_OUT)
+        left_out = any(f"site-packages/{part}" in member.name for part in LEFT_OUT)
         return None if left_out or member.name.endswith("__pycache__") else member
 
     try:
