@@ -236,6 +236,8 @@ class Target(ABC):
     kind: ClassVar[str]
     #: URL schemes that what runs there reads by itself; all else is staged.
     reads: ClassVar[frozenset[str]] = frozenset({"file"})
+    #: Kinds of datastores whose files can be mounted there; what is mounted is asked of the backend's ``mounting``.
+    mounts: ClassVar[frozenset[str]] = frozenset()
     #: Kinds of :class:`Entry` that run there.
     runs: ClassVar[frozenset[str]] = frozenset({"python", "command", "none"})
     #: Packages that the target brings into every environment.

@@ -9,7 +9,7 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from stepwell.runtime import protocol
+from stepwell.runtime import mounted, protocol
 
 _CHUNK = 1 << 20
 
@@ -87,10 +87,12 @@ class DiskFiles:
 
     async def remove(self, path: str) -> None:
         """Remove a file or a folder with all that is in it."""
-        if os.path.isdir(path) and not os.path.islink(path):
-            await asyncio.to_thread(shutil.rmtree, path, True)
-        else:
-            Path(path).unlink(missing_ok=True)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except OSError:  # a folder, or what is mounted
+            await asyncio.to_thread(mounted.remove, path)
 
     async def now(self) -> float:
         """Return this machine's time."""

@@ -328,7 +328,10 @@ class JobDirectoryTarget(JobDirectories):
                 if changed is not None:
                     if now - changed >= older_than:
                         await self.runner.clear(job_id)
-                        await self.files.remove(at.path)
+                        try:
+                            await self.files.remove(at.path)
+                        except OSError:  # something is mounted in it that only others can unmount
+                            break
                         reaped.append(job_id)
                     break
         return reaped

@@ -9,7 +9,7 @@ from stepwell.errors import UserErrorException
 from stepwell.runtime.names import check_below, check_port
 from stepwell.workspace.workspace import plain
 
-MODES = ("direct", "download", "hdfs")
+MODES = ("direct", "download", "mount", "hdfs")
 _NO_TABULAR = "A tabular dataset is handed over by its id; only a file dataset can be {how}"
 _RISKY = frozenset({"path", "ld_library_path", "user", "logname", "home", "pwd", "shell", "pythonpath"})
 
@@ -18,16 +18,17 @@ class DatasetConsumptionConfig:
     """One input of a step (v1's class of that name).
 
     The same value reaches the script twice, as v1 has it: where the config stands in ``arguments``, and in an
-    environment variable of the input's name. The value is the dataset id (``direct``), a local path (``download``) or a
-    URL that Spark reads (``hdfs``). A dataset defined by the path of one file gives the file itself; anything else
-    gives its folder.
+    environment variable of the input's name. The value is the dataset id (``direct``), a local path (``download``,
+    ``mount``) or a URL that Spark reads (``hdfs``). A dataset defined by the path of one file gives the file itself;
+    anything else gives its folder.
 
     :param name: the input's name in the step; letters, digits, ``_``. ``None``: ``input_<position>``, the same at each
         parse.
     :param dataset: a ``TabularDataset`` or ``FileDataset``, an output of an earlier step, ``(workspace, name[,
         version])``, or a dataset reference (the plain dict on XCom, or the ``XComArg`` that will carry it).
-    :param mode: ``direct``, ``download`` or ``hdfs``.
-    :param path_on_compute: for ``download``: where the data shall stand, relative to the script's working directory.
+    :param mode: ``direct``, ``download``, ``mount`` or ``hdfs``.
+    :param path_on_compute: for ``download`` and ``mount``: where the data shall stand, relative to the script's working
+        directory.
     :raises UserErrorException: a bad name, an unknown mode, a mode that this kind of dataset does not support.
     """
 
@@ -41,20 +42,18 @@ class DatasetConsumptionConfig:
                     f"The input name {name!r} would overwrite the environment variable of that name",
                     hint="Choose another",
                 )
-        if mode == "mount":
-            raise _mount()
         if mode not in MODES:
             raise UserErrorException(f"{mode!r} is not a mode of an input", allowed=MODES)
         if mode != "direct" and _is_tabular(dataset):
             raise UserErrorException(
-                _NO_TABULAR.format(how="downloaded or read as HDFS path"),
+                _NO_TABULAR.format(how="downloaded, mounted or read as HDFS path"),
                 hint="Use as_direct(), or Dataset.File.from_files(...) for the files",
             )
         if path_on_compute is not None:
-            if mode != "download":
+            if mode not in ("download", "mount"):
                 raise UserErrorException(
                     f"path_on_compute={path_on_compute!r} has no meaning for an input by {mode}: nothing is copied",
-                    hint="Use as_download(path_on_compute), or leave it out",
+                    hint="Use as_download(path_on_compute) or as_mount(path_on_compute), or leave it out",
                 )
             if path_on_compute.startswith("/"):
                 raise UserErrorException(
@@ -83,11 +82,11 @@ class DatasetConsumptionConfig:
         return self._with(mode="hdfs", path_on_compute=None)
 
     def as_mount(self, path_on_compute: str | None = None) -> DatasetConsumptionConfig:
-        """Not built yet.
+        """Mount the files on the compute target, read-only, and hand over their path: only what is read is moved.
 
-        :raises UserErrorException: always.
+        :param path_on_compute: where, relative to the script's working directory; default: a folder of the job.
         """
-        raise _mount()
+        return self._with(mode="mount", path_on_compute=path_on_compute)
 
     def _with(self, **changes: Any) -> DatasetConsumptionConfig:
         settings: dict[str, Any] = {"mode": self.mode, "path_on_compute": self.path_on_compute, **changes}
@@ -133,7 +132,3 @@ class DatasetConsumptionConfig:
 
 def _is_tabular(dataset: Any) -> bool:
     return getattr(dataset, "kind", None) == "tabular"
-
-
-def _mount() -> UserErrorException:
-    return UserErrorException("Inputs by mount are not built yet", allowed=MODES, hint="Use as_download()")

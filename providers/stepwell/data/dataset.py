@@ -120,9 +120,9 @@ class FileDataset(AbstractDataset):
         return DatasetConsumptionConfig(None, self).as_hdfs()
 
     def as_mount(self, path_on_compute: str | None = None) -> DatasetConsumptionConfig:
-        """Not built yet.
+        """Return it as an input that is mounted on the compute target, read-only; its name there is by position.
 
-        :raises UserErrorException: always.
+        :param path_on_compute: where, relative to the script's working directory; default: a folder of the job.
         """
         return DatasetConsumptionConfig(None, self).as_mount(path_on_compute)
 

@@ -28,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from stepwell.runtime.mounts import HeldOutside, Mounts
+
 GRACE_SECONDS = 6.0  #: between SIGTERM and SIGKILL of a cancelled step, unless job.json has another "grace_seconds"
 LEFTOVER_SECONDS = 2.0  #: the same for what a finished phase left running
 LOOK_SECONDS = 1.0  #: how often to look for a cancel request and at the lease
@@ -93,6 +95,8 @@ class Launch:
         self.last_lines: list[str] = []
         self.relay: Relay | None = None
         self.cancelled: str | None = None  # why, once it is
+        self.mounts: Mounts | HeldOutside | None = None
+        self.lost: str | None = None  # which mounted input, once one is
         self.lease_seconds = 86400.0
         self.grace_seconds = GRACE_SECONDS
         self._looked = self._beaten = 0.0
@@ -119,14 +123,46 @@ class Launch:
             self.outcome = (protocol.FAILED, "secrets were not handed over: " + ", ".join(missing))
             return
         self._wait_for_slot(document.get("slots"))
+        try:
+            if self._mount(document):
+                self._run_phases(document, secrets)
+        finally:
+            if self.mounts is not None:
+                self.mounts.close()
+        if self.cancelled is not None:
+            self.outcome = (protocol.CANCELLED, self.cancelled)
+
+    def _mount(self, document: dict[str, Any]) -> bool:
+        """Mount the inputs that are to be mounted; return whether the phases can run."""
+        if not any(port.get("mounts") for port in (document.get("inputs") or {}).values()):
+            return True
+        from stepwell.runtime import mounts
+
+        items = mounts.wanted(document)
+        held = mounts.HeldOutside(self.job) if document.get("mounts_held") else None
+        opening = held or mounts.Mounts(self.job, items, self._relay().say)
+        try:
+            opening.open(self._stops)
+            mounts.link(self.job, items)
+        except (mounts.MountError, OSError) as error:
+            opening.close()
+            self.outcome = (protocol.FAILED, str(error))
+            self._relay().say(str(error))
+            return False
+        self.mounts = opening
+        return True
+
+    def _stops(self) -> bool:
+        self._look()
+        return self.cancelled is not None
+
+    def _run_phases(self, document: dict[str, Any], secrets: dict[str, str]) -> None:
         variables = dict(os.environ, STEPWELL_JOB_DIR=self.job.path)
         variables.update({name: str(value) for name, value in (document.get("variables") or {}).items()})
         variables.update(secrets)
         for phase in document["phases"]:
             if self.cancelled is None and (self.outcome[0] == protocol.SUCCEEDED or phase.get("always")):
                 self._run_phase(phase, variables)
-        if self.cancelled is not None:
-            self.outcome = (protocol.CANCELLED, self.cancelled)
 
     def _run_phase(self, phase: dict[str, Any], variables: dict[str, str]) -> None:
         relay = self._relay()
@@ -143,8 +179,10 @@ class Launch:
         code, killed_by = (status >> 8, None) if not status & 0x7F else (128 + (status & 0x7F), status & 0x7F)
         self.phases.append({"name": name, "exit_code": code, "seconds": round(time.monotonic() - started, 3)})
         self._event(events, name=name, state="ended", exit_code=code)
-        if code == 0 or self.outcome[0] != protocol.SUCCEEDED or self.cancelled is not None:
+        if self.outcome[0] != protocol.SUCCEEDED or self.cancelled is not None or (code == 0 and not self.lost):
             return
+        if self.lost is None and self.mounts is not None:
+            self.lost = self.mounts.check()
         self.failed_phase, self.exit_code, self.last_lines = name, code, relay.last_lines()
         self.signal = processes.signal_name(killed_by) if killed_by else None
         reason = f"the phase {name!r} ended with exit code {code}"
@@ -152,7 +190,7 @@ class Launch:
             reason = f"the phase {name!r} was killed by {self.signal}"
             if killed_by == signal.SIGKILL:
                 reason += " (often the kernel, when memory runs out)"
-        self.outcome = (protocol.FAILED, reason)
+        self.outcome = (protocol.FAILED, self.lost or reason)
 
     def write_final(self) -> bool:
         """Write the final status, on a full disk too; return whether it stands."""
@@ -201,7 +239,7 @@ class Launch:
             relay.tick()
             self._look()
             if child.status is None:
-                self._stop_if_cancelled(child)
+                self._stop_if_over(child)
             elif child.seconds_since_end() > LEFTOVER_SECONDS * 2:
                 break
             elif child.seconds_since_end() > 0.2:
@@ -211,21 +249,26 @@ class Launch:
         self.stop_children(LEFTOVER_SECONDS)
         return child.status or 0
 
-    def _stop_if_cancelled(self, child: Child) -> None:
-        if self.cancelled is None:
+    def _stop_if_over(self, child: Child) -> None:
+        reason = self.cancelled or self.lost
+        if reason is None:
             return
         now = time.monotonic()
         if self._kill_at is None:
-            self._relay().say(f"stopping the step: {self.cancelled}")
+            self._relay().say(f"stopping the step: {reason}")
             processes.signal_all([child.pid, *self._members()], signal.SIGTERM)
             self._kill_at = now + self.grace_seconds
         elif now > self._kill_at:
             self._relay().say(f"the step did not stop within {self.grace_seconds:g} s and is killed")
+            if self.mounts is not None:
+                self.mounts.abort()  # who waits for a store that hangs cannot be killed
             processes.signal_all([child.pid, *self._members()], signal.SIGKILL)
             self._kill_at = now + 1.0
 
     def _members(self) -> list[int]:
-        return processes.members(os.getpid(), self.job.path)
+        found = processes.members(os.getpid(), self.job.path)
+        held = self.mounts.pids() if self.mounts is not None else []
+        return [pid for pid in found if pid not in held]
 
     def stop_children(self, grace: float) -> list[int]:
         """End everything of the job but ourselves, first with SIGTERM; return the pids there were."""
@@ -283,6 +326,8 @@ class Launch:
                 self.cancelled = (
                     f"nobody has asked about the job for {age:.0f} s (its lease is {self.lease_seconds:g} s)"
                 )
+        if self.lost is None and self.mounts is not None:
+            self.lost = self.mounts.look()
         if now - self._beaten >= HEARTBEAT_SECONDS:
             self._beaten = now
             try:

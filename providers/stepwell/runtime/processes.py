@@ -129,6 +129,10 @@ def kill_session_of(process: dict[str, Any]) -> list[int]:
         signal_all(left, signal.SIGKILL)
         killed.extend(pid for pid in left if pid not in killed)
         time.sleep(0.005)
+    if process.get("job"):
+        from stepwell.runtime import mounted
+
+        mounted.release(process["job"])
     return killed
 
 

@@ -51,6 +51,8 @@ class JobDirectory:
         self.cancel = self.below("cancel")
         self.queued = self.below("queued")
         self.claim = self.below(".claim")
+        self.mounts = self.below("mounts")
+        self.mounts_note = self.below("mounts.json")
 
     def below(self, *parts: str) -> str:
         """Return the path of a part of this directory."""

@@ -121,7 +121,7 @@ class Deciding(Tenure):
         self.outputs = []
         judged = {"gates": dict(earlier.record["gates"]), "outputs": list(earlier.stale)}
         self.record.learn(validates={"run": earlier.run_id, **judged})
-        return resolve_inputs(self.ws, self.spec.inputs, self.layout, self._reads(), (), self.log)
+        return resolve_inputs(self.ws, self.spec.inputs, self.layout, self._reads(), (), self.log, self.target)
 
     def _recall(self) -> None:
         """Know again what the lost try has decided whose job this one goes on with."""

@@ -156,7 +156,9 @@ def _names(version: DatasetVersion) -> list[str]:
 
 
 def _input(resolved: ResolvedInput, item: Mapping[str, Any]) -> dict[str, Any]:
-    return {"mode": resolved.mode, "at": item.get("path_on_compute"), "content": content_of(resolved.version)}
+    # A mount shows under the same names what a download copies: a step makes the same of both.
+    mode = "download" if resolved.mode == "mount" else resolved.mode
+    return {"mode": mode, "at": item.get("path_on_compute"), "content": content_of(resolved.version)}
 
 
 def _output(item: Mapping[str, Any], default_datastore: str) -> dict[str, Any]:

@@ -197,11 +197,12 @@ class Life(Deciding):
             self.spec = replace(self.spec, spark=None)  # sizes of executors that are not there
         self.layout = self.target.layout(self.state.run_id)
         self.outputs = publish.plan_outputs(self.ws, self.spec.outputs, self.state.run_id, self.layout, self._reads())
-        self._take()
 
     def _resolve(self) -> list[ResolvedInput]:
         """Pin the inputs."""
-        inputs = resolve_inputs(self.ws, self.spec.inputs, self.layout, self._reads(), self.triggering, self.log)
+        inputs = resolve_inputs(
+            self.ws, self.spec.inputs, self.layout, self._reads(), self.triggering, self.log, self.target
+        )
         self.record.learn(inputs={i.name: i.version.reference() for i in inputs})
         return inputs
 
@@ -320,6 +321,7 @@ class Life(Deciding):
         if now.phase in state.OVER or now.phase == "cancelling":
             raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled while it waited for its job")
         self.state = now
+        self.target = target_for(self.ws, self._handle().target)
         self._took = self._waited = True
         self.record = RunRecord(self.ws, now.run_id)
         self.record.open(self.spec, self.key, self.try_number)

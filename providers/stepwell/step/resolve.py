@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from logging import Logger
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from stepwell.compute.contract import Layout, Transfer
@@ -28,6 +28,26 @@ if TYPE_CHECKING:
     from stepwell.workspace import Workspace
 
 
+class Mounter(Protocol):
+    """What of a compute target matters for mounts."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+
+    @property
+    def mounts(self) -> frozenset[str]:
+        """Kinds of datastores that it can mount."""
+
+
+#: So many files of a mount are asked for in turn, to see whether it still answers.
+_PROBES = 8
+
+
 @dataclass(frozen=True)
 class ResolvedInput:
     """One input, pinned.
@@ -35,6 +55,7 @@ class ResolvedInput:
     :param value: what stands in the arguments and in the environment variable.
     :param files: URLs from which the job reads the files, in their order.
     :param transfers: what has to be copied to the target first.
+    :param mounts: what has to be mounted there first, as ``stepwell.runtime.mounts`` takes it.
     """
 
     name: str
@@ -43,10 +64,12 @@ class ResolvedInput:
     value: str
     files: tuple[str, ...]
     transfers: tuple[Transfer, ...] = ()
+    mounts: tuple[dict[str, Any], ...] = ()
 
     def port(self) -> dict[str, Any]:
         """The input as the job document has it."""
-        return {"mode": self.mode, "value": self.value, "id": self.version.id}
+        mounts = {"mounts": list(self.mounts)} if self.mounts else {}
+        return {"mode": self.mode, "value": self.value, "id": self.version.id, **mounts}
 
     def dataset(self) -> dict[str, Any]:
         """The dataset as the job document has it: what ``Dataset.get_by_id`` finds in the script."""
@@ -104,10 +127,12 @@ def resolve_inputs(
     reads: frozenset[str],
     triggering: Sequence[dict[str, Any]],
     log: Logger,
+    target: Mounter | None = None,
 ) -> list[ResolvedInput]:
     """Return each input, pinned and proved unchanged.
 
     :param reads: URL schemes that the target reads itself; what it does not, is copied to it.
+    :param target: what is said of mounts there; None = nothing can be mounted.
     :param triggering: references of the events that started the DAG run.
     :raises DatasetError: a dataset or version that does not exist, a path that matches nothing.
     :raises DatasetChangedError: files changed under their version.
@@ -116,7 +141,7 @@ def resolve_inputs(
     for name, item in inputs.items():
         version = _version(ws, name, item["source"], triggering, log)
         registry.verify(ws, version)
-        one = _deliver(ws, name, item, version, layout, reads)
+        one = _deliver(ws, name, item, version, layout, reads, target)
         log.info("Input %s: %s, by %s", name, describe(version), one.mode)
         resolved.append(one)
     return resolved
@@ -131,10 +156,13 @@ def describe(version: DatasetVersion) -> str:
 
 def relative_names(version: DatasetVersion) -> list[str]:
     """Return the names of the files below their common folder (v1 removes the common prefix of the paths)."""
-    paths = [file.path for file in version.files]
-    folders = [posixpath.dirname(p) for p in paths]
-    common = posixpath.commonpath(folders) if all(folders) else ""
-    return [posixpath.relpath(p, common or ".") for p in paths]
+    common = _common_folder(version)
+    return [posixpath.relpath(file.path, common or ".") for file in version.files]
+
+
+def _common_folder(version: DatasetVersion) -> str:
+    folders = [posixpath.dirname(file.path) for file in version.files]
+    return posixpath.commonpath(folders) if folders and all(folders) else ""
 
 
 def _same_place(name: str, one: PinnedFile, other: PinnedFile) -> DatasetError:
@@ -195,7 +223,13 @@ def _versions(events: Iterable[dict[str, Any]]) -> str:
 
 
 def _deliver(
-    ws: Workspace, name: str, item: dict[str, Any], version: DatasetVersion, layout: Layout, reads: frozenset[str]
+    ws: Workspace,
+    name: str,
+    item: dict[str, Any],
+    version: DatasetVersion,
+    layout: Layout,
+    reads: frozenset[str],
+    target: Mounter | None,
 ) -> ResolvedInput:
     mode = item["mode"]
     urls = tuple(file.uri for file in version.files)
@@ -225,4 +259,43 @@ def _deliver(
         value = posixpath.join(root, names[0]) if version.is_single_file else root
     source = VersionFiles(ws, version)
     source.files()  # two files in the same place are refused now, not on the way to the target
+    if mode == "mount":
+        return ResolvedInput(name, mode, version, value, files, mounts=_mounts(ws, name, version, place, target, reads))
     return ResolvedInput(name, mode, version, value, files, (Transfer(source, place),))
+
+
+def _mounts(
+    ws: Workspace, name: str, version: DatasetVersion, place: str, target: Mounter | None, reads: frozenset[str]
+) -> tuple[dict[str, Any], ...]:
+    """Return what has to be mounted for the input *name*: of each datastore the folder that holds its files.
+
+    :raises UserErrorException: the target cannot mount one of them.
+    """
+    mounts = target.mounts if target is not None else frozenset()
+    common = _common_folder(version)
+    by_store: dict[str, list[tuple[str, int]]] = {}
+    for relative, file in zip(relative_names(version), version.files, strict=True):
+        by_store.setdefault(file.datastore, []).append((relative, file.size))
+    found = []
+    for datastore, files in by_store.items():
+        backend = Datastore(ws, datastore).backend if datastore else None
+        source = backend.mounting(common) if backend is not None else None
+        if backend is None or source is None or source["kind"] not in mounts:
+            where = f"{target.name!r} ({target.kind})" if target is not None else "of this step"
+            what = f"files of a {backend.kind} datastore" if backend is not None else "files by their web address"
+            raise UserErrorException(
+                f"The input {name!r} is taken by mount, and the compute target {where} cannot mount {what}",
+                allowed=[f"files of a {kind} datastore" for kind in sorted(mounts)] or ["no mounts at all"],
+                hint="Take it by .as_download() instead" + (", or by .as_hdfs()" if "hdfs" in reads else ""),
+            )
+        found.append(
+            {
+                "input": name,
+                "at": place,
+                "files": [relative for relative, _ in files],
+                "probe": [file for file in files if file[1]][:_PROBES],
+                "source": source,
+                "uri": backend.uri(common),
+            }
+        )
+    return tuple(found)

@@ -38,12 +38,13 @@ def test_an_input_does_not_take_the_place_of_a_variable_that_the_script_needs(na
 def test_the_mode_is_direct_and_each_method_returns_another_config() -> None:
     one = file().as_named_input("x")
     assert (one.mode, one.as_download().mode, one.as_hdfs().mode) == ("direct", "download", "hdfs")
+    assert (one.as_mount().mode, one.as_mount("here").path_on_compute) == ("mount", "here")
     assert one.mode == "direct"
     assert one.as_download("here").path_on_compute == "here"
     assert one.as_download("here").as_hdfs().path_on_compute is None
 
 
-@pytest.mark.parametrize("how", ["as_download", "as_hdfs"])
+@pytest.mark.parametrize("how", ["as_download", "as_mount", "as_hdfs"])
 def test_a_table_is_taken_by_its_id_only(how: str) -> None:
     with pytest.raises(UserErrorException, match=r"tabular dataset is handed over by its id.*Use as_direct\(\)"):
         getattr(table().as_named_input("x"), how)()
@@ -51,10 +52,10 @@ def test_a_table_is_taken_by_its_id_only(how: str) -> None:
         getattr(OutputFileDatasetConfig("o").read_delimited_files().as_input("x"), how)()
 
 
-def test_what_is_not_built_and_what_is_unknown_is_refused_by_name() -> None:
-    with pytest.raises(UserErrorException, match=r"mount are not built yet.*as_download\(\)"):
-        file().as_named_input("x").as_mount()
-    with pytest.raises(UserErrorException, match="'copy' is not a mode of an input. Allowed: direct, download, hdfs"):
+def test_what_is_unknown_is_refused_by_name() -> None:
+    with pytest.raises(
+        UserErrorException, match="'copy' is not a mode of an input. Allowed: direct, download, mount, hdfs"
+    ):
         DatasetConsumptionConfig("x", file(), mode="copy")
 
 
@@ -64,6 +65,8 @@ def test_what_is_not_built_and_what_is_unknown_is_refused_by_name() -> None:
 def test_a_path_on_compute_stays_in_the_jobs_folder(path: str, words: str) -> None:
     with pytest.raises(UserErrorException, match=words):
         file().as_named_input("x").as_download(path)
+    with pytest.raises(UserErrorException, match=words):
+        file().as_named_input("x").as_mount(path)
 
 
 @pytest.mark.parametrize(

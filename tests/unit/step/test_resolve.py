@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from stepwell.compute.contract import Layout
 from stepwell.data import registry
 from stepwell.data.datastore import Datastore
 from stepwell.errors import DatasetError, UserErrorException
+from stepwell.step import fingerprint
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 
 LAYOUT = Layout("/jobs/j", "/payload")
@@ -30,9 +32,12 @@ def bench(tmp_path: Path) -> Bench:
     return bench
 
 
-def resolve(bench: Bench, source: Any, triggering: Any = (), mode: str = "download", reads: Any = ()) -> ResolvedInput:
+def resolve(
+    bench: Bench, source: Any, triggering: Any = (), mode: str = "download", reads: Any = (), mounts: Any = ()
+) -> ResolvedInput:
     item = {"mode": mode, "path_on_compute": None, "source": source}
-    (one,) = resolve_inputs(bench.ws, {"in": item}, LAYOUT, frozenset(reads or {"file"}), triggering, bench.log)
+    target = SimpleNamespace(name="there", kind="livy", mounts=frozenset(mounts))
+    (one,) = resolve_inputs(bench.ws, {"in": item}, LAYOUT, frozenset(reads or {"file"}), triggering, bench.log, target)
     return one
 
 
@@ -72,6 +77,40 @@ def test_a_registered_table_cannot_be_downloaded(bench: Bench) -> None:
     Dataset.Tabular.from_delimited_files((bench.datastore, "v1/a.csv")).register(bench.ws, "table")
     with pytest.raises(UserErrorException, match=r"'in' is a tabular dataset.*download.*as_direct\(\)"):
         resolve(bench, {"name": "table"})
+
+
+def test_a_mount_shows_what_a_download_would_copy_and_moves_nothing(bench: Bench) -> None:
+    bench.put({"many/a.csv": "a\n1\n", "many/deep/b.csv": "", "many/later.txt": ""})
+    Dataset.File.from_files((bench.datastore, "many/**/*.csv")).register(bench.ws, "many")
+    by_mount = resolve(bench, {"name": "many"}, mode="mount", mounts={"local", "hdfs"})
+    by_download = resolve(bench, {"name": "many"})
+    assert by_mount.transfers == ()
+    assert (by_mount.value, by_mount.files) == (by_download.value, by_download.files)
+    (mount,) = by_mount.port()["mounts"]
+    assert mount["files"] == [name for name, _ in by_download.transfers[0].source.files()]
+    assert mount["source"] == {"kind": "local", "folder": f"{bench.data}/many"}
+    assert mount["probe"] == [("a.csv", 4)], "an empty file tells nothing about a store that is dead"
+    single = resolve(bench, {"name": "data"}, mode="mount", mounts={"local"})
+    assert single.value == "/jobs/j/inputs/in/a.csv"
+    item = {"path_on_compute": None}
+    assert fingerprint._input(by_mount, item) == fingerprint._input(by_download, item)
+
+
+def test_files_of_two_datastores_are_two_mounts_and_one_folder(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "b.csv").write_text("b\n")
+    bench.put({"a.csv": "a\n"})
+    second = Datastore.register_local(bench.ws, "second", tmp_path / "second")
+    Dataset.File.from_files([(bench.datastore, "a.csv"), (second, "b.csv")]).register(bench.ws, "both")
+    mounts = resolve(bench, {"name": "both"}, mode="mount", mounts={"local"}).port()["mounts"]
+    assert [(mount["at"], mount["files"]) for mount in mounts] == [("inputs/in", ["a.csv"]), ("inputs/in", ["b.csv"])]
+
+
+def test_what_a_target_cannot_mount_is_refused_and_a_download_offered(bench: Bench) -> None:
+    with pytest.raises(UserErrorException, match=r"'there' \(livy\) cannot mount files of a local.*as_download\(\)"):
+        resolve(bench, {"name": "data"}, mode="mount", mounts={"hdfs"})
+    with pytest.raises(UserErrorException, match=r"no mounts at all.*as_download\(\).*as_hdfs\(\)"):
+        resolve(bench, {"name": "data"}, mode="mount", reads={"hdfs"})
 
 
 def test_two_files_that_would_get_the_same_place_are_refused_by_their_names(bench: Bench, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ class LocalTarget(JobDirectoryTarget):
     """
 
     kind: ClassVar[str] = "local"
+    mounts: ClassVar[frozenset[str]] = frozenset({"local", "hdfs"})
 
     def __init__(self, name: str, root: str | os.PathLike[str]) -> None:
         super().__init__(name, os.path.abspath(root), sys.executable)

@@ -111,6 +111,13 @@ class Backend(ABC):
         """Return where *path* stands on this machine's disk, or ``None`` if it does not stand there."""
         return None
 
+    def mounting(self, folder: str) -> dict[str, Any] | None:
+        """Return what a target needs to mount *folder* (see ``stepwell.runtime.mounts``), no secrets; no I/O.
+
+        :returns: ``kind`` (a target says which it can mount), ``folder``, and more by kind; ``None`` if nobody can.
+        """
+        return None
+
     def variables(self) -> dict[str, str]:
         """Return the environment variables that a job needs to read and write here by URI."""
         return {}

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from stepwell.data.stores.base import PRIVATE, Backend, FileInfo, normal
 from stepwell.errors import DatastoreError
@@ -14,6 +14,8 @@ from stepwell.workspace import disk
 
 if TYPE_CHECKING:
     from stepwell.workspace.webhdfs import WebHDFS
+
+_RPC_PORT = 8020  #: where a NameNode answers that is named without a port
 
 
 class HdfsBackend(Backend):
@@ -55,6 +57,11 @@ class HdfsBackend(Backend):
 
     def variables(self) -> dict[str, str]:
         return {"HADOOP_USER_NAME": self._user} if self._user else {}
+
+    def mounting(self, folder: str) -> dict[str, Any]:
+        address = self.rpc[len("hdfs://") :]
+        namenode = address if ":" in address else f"{address}:{_RPC_PORT}"
+        return {"kind": "hdfs", "folder": self._at(folder), "namenode": namenode, "user": self._user}
 
     def uri(self, path: str = "") -> str:
         return self.rpc + self._at(path)

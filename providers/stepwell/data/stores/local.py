@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from stepwell.data.stores.base import PRIVATE, Backend, FileInfo, normal
@@ -51,6 +51,9 @@ class LocalBackend(Backend):
 
     def local_path(self, path: str) -> Path | None:
         return self._at(path)
+
+    def mounting(self, folder: str) -> dict[str, Any]:
+        return {"kind": "local", "folder": str(self._at(folder))}
 
     def stat(self, path: str) -> FileInfo | None:
         place = self._at(path)
