@@ -18,6 +18,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [{"integration-name": "Stepwell", "python-modules": ["stepwell.operators"]}],
+        "triggers": [{"integration-name": "Stepwell", "python-modules": ["stepwell.triggers"]}],
         "hooks": [{"integration-name": "Stepwell", "python-modules": ["stepwell.hooks"]}],
         "filesystems": ["stepwell.fs"],
         "asset-uris": [{"schemes": ["stepwell"], "handler": None}],

@@ -89,11 +89,12 @@ class Bench:
         triggering: Sequence[dict[str, Any]] = more.pop("triggering", ())
         try_number = more.pop("try_number", 1)
         params: Mapping[str, Any] = more.pop("params", {})
+        turn = more.pop("turn", None)
         spec = step.specification({"params": params})  # type: ignore[typeddict-item]
         if not more.pop("reuse", False):
             spec = replace(spec, allow_reuse=False)
         key = self.key(step, **more)
-        return Life(self.ws, spec, key, try_number=try_number, triggering=triggering, log=self.log)
+        return Life(self.ws, spec, key, try_number=try_number, triggering=triggering, log=self.log, turn=turn)
 
     def run(self, step: StepOperator, **more: Any) -> StepResult:
         """Live a try of *step* and return its result."""

@@ -57,6 +57,11 @@ def call(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         raise
 
 
+def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Let *coroutine* run on the loop, as long as it takes."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _loop())
+
+
 async def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run *coroutine* on the loop from another one (a trigger, a notebook) and return its result."""
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, _loop()))

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from stepwell.assets import dataset_asset, script_datasets
 from stepwell.errors import StepwellError, UserErrorException
@@ -29,6 +33,11 @@ if TYPE_CHECKING:
     from stepwell.step.spec import StepResult
 
 log = logging.getLogger("stepwell.step")
+#: There is so much time at least to collect what a job has done, in seconds.
+TIME_TO_COLLECT = 60.0
+Lived = TypeVar("Lived")
+#: So long after its own limit a step that waits is taken from a triggerer that does not see to it.
+TIMEOUT_GRACE = timedelta(seconds=30)
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_.\-]+")
 
 #: v1 parameters of steps that are known here and not built yet, with the value that means "not used".
@@ -57,6 +66,9 @@ class StepOperator(BaseOperator):
     :param version: a tag of the step's functionality: with another one, it runs again.
     :param workspace: the ``Workspace`` or its name; default: that of the inputs and outputs, else the default
         workspace.
+    :param deferrable: whether the task gives its worker back while its job runs, and waits in the triggerer. Default:
+        as its compute target says (all but ``local`` and those on this machine do), unless ``default_deferrable`` of
+        Airflow's section ``[operators]`` is set to False. ``execution_timeout`` counts from the start of the try.
     """
 
     template_fields: Sequence[str] = (
@@ -94,6 +106,7 @@ class StepOperator(BaseOperator):
         allow_reuse: bool = True,
         version: str | None = None,
         workspace: Any = None,
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         for parameter, unused in NOT_BUILT.items():
@@ -119,6 +132,7 @@ class StepOperator(BaseOperator):
         self.secrets = dict(secrets or {})
         self.allow_reuse = allow_reuse
         self.version = version
+        self.deferrable = deferrable
         self._life: Life | None = None
         self._declare_assets()
         if not any(item["gate"] for item in self.outputs.values()):
@@ -163,6 +177,45 @@ class StepOperator(BaseOperator):
 
         :returns: output name → dataset reference; ``None`` of a step without outputs.
         """
+        started = self._life_of(context)
+        limit = self.execution_timeout
+        deadline = None if limit is None else time.time() + limit.total_seconds()
+        result = self._lived(context, lambda: started.start(defer=self._defers(), deadline=deadline))
+        if isinstance(result, StepResult):
+            return self._announce(context, result)
+        from stepwell.triggers import JobTrigger
+
+        # The trigger looks at the time itself; Airflow's own limit is for the case that there is no triggerer.
+        timeout = None if limit is None else limit + TIMEOUT_GRACE
+        self.defer(trigger=JobTrigger(**result.to_dict()), method_name="resume", timeout=timeout)
+
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """Go on with this try: its job has ended, or nobody waits for it elsewhere any more.
+
+        :param event: what the trigger said.
+        """
+        event = event or {}
+        life, stop = self._life_of(context), None
+        if event.get("end") == "timeout":
+            stop = AirflowTaskTimeout(f"The step has taken longer than its execution_timeout, {self.execution_timeout}")
+        elif event.get("end") not in (None, "ended"):
+            log.warning("The triggerer watches the job no longer (%s); this worker does", event.get("detail"))
+        with _until(event.get("deadline")):
+            result = self._lived(context, lambda: life.resume(event.get("owner"), stop))
+        return self._announce(context, result)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the waiting, also where the trigger has failed: its job still is this task's."""
+        if next_method != TRIGGER_FAIL_REPR:
+            return super().resume_execution(next_method, next_kwargs, context)
+        why = (next_kwargs or {}).get("error", "unknown")
+        if why == TriggerFailureReason.TRIGGER_TIMEOUT:
+            return self.resume(context, {"end": "timeout"})
+        said = "\n".join((next_kwargs or {}).get("traceback") or ())
+        return self.resume(context, {"end": "trouble", "detail": f"{why}\n{said}".strip()})
+
+    def _life_of(self, context: Context) -> Life:
+        """Return this try of the step, not lived yet."""
         from airflow.sdk._shared.secrets_masker import redact
 
         from stepwell.step.life import Life
@@ -178,17 +231,31 @@ class StepOperator(BaseOperator):
             triggering=_triggering(context),
             log=log,
             mask=redact,
+            turn=getattr(ti, "max_tries", None),  # a clear gives more tries, a retry takes one of them
         )
+        return self._life
+
+    def _lived(self, context: Context, live: Callable[[], Lived]) -> Lived:
+        """Live, and tell how it was, whatever comes of it."""
         try:
-            result = self._life.live()
+            return live()
         except StepwellError as error:
             if error.permanent:
                 raise AirflowFailException(str(error)) from error  # no retry would help
             raise
         finally:
-            self._tell(ti, self._life.summary())
-        self._announce(context, result)
-        return dict(result.references) or None
+            if self._life is not None:
+                self._tell(context["ti"], self._life.summary())
+
+    def _defers(self) -> bool | None:
+        """Return whether to wait outside of the worker; None: as the target says."""
+        if self.deferrable is not None:
+            return self.deferrable
+        from airflow.sdk.configuration import conf
+
+        # Airflow's own default is False, too: only what somebody has set says anything.
+        is_set = _is_set("operators", "default_deferrable")
+        return False if is_set and not conf.getboolean("operators", "default_deferrable") else None
 
     def _tell(self, ti: Any, summary: dict[str, Any]) -> None:
         """Push the run's summary; if even that fails, the step's own error is the one to report."""
@@ -197,8 +264,8 @@ class StepOperator(BaseOperator):
         except Exception as error:
             log.warning("The summary of the run could not be pushed to XCom: %s", error)
 
-    def _announce(self, context: Context, result: StepResult) -> None:
-        """Push each reference under its output's name, and emit the event of each registered version."""
+    def _announce(self, context: Context, result: StepResult) -> dict[str, Any] | None:
+        """Push each reference under its output's name, emit the event of each registered version; return all."""
         for name, reference in result.references.items():
             context["ti"].xcom_push(key=name, value=reference)
             if reference["dataset"]:
@@ -207,6 +274,7 @@ class StepOperator(BaseOperator):
             context["outlet_events"][script_datasets(self.dag_id)].add(
                 dataset_asset(reference["dataset"], self.workspace), extra=reference
             )
+        return dict(result.references) or None
 
     def on_kill(self) -> None:
         """Stop the job on its target: Airflow calls this when the task is marked, cleared or times out."""
@@ -268,6 +336,29 @@ def _instance() -> str:
     if named:
         return str(named)
     return f"{socket.gethostname()}:{os.environ.get('AIRFLOW_HOME', os.path.expanduser('~/airflow'))}"
+
+
+@contextmanager
+def _until(deadline: float | None) -> Iterator[None]:
+    """Let Airflow's timeout come at *deadline*: its own clock for this worker has begun anew.
+
+    What a job has done in time is not thrown away because nobody has come to collect it: there is time for that.
+    """
+    from airflow.sdk.execution_time.timeout import timeout
+
+    limited: Any = timeout
+    with nullcontext() if deadline is None else limited(max(TIME_TO_COLLECT, deadline - time.time())):
+        yield
+
+
+def _is_set(section: str, option: str) -> bool:
+    """Return whether somebody has set an option of Airflow, in the environment or in a file."""
+    import os
+    from configparser import ConfigParser
+
+    from airflow.sdk.configuration import conf
+
+    return f"AIRFLOW__{section}__{option}".upper() in os.environ or ConfigParser.has_option(conf, section, option)
 
 
 def _regenerate(context: Context) -> bool:

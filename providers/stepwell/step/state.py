@@ -104,8 +104,13 @@ def save(ws: Workspace, state: StepState) -> bool:
 
 def is_owned(ws: Workspace, state: StepState) -> bool:
     """Whether no newer try has taken the step over."""
+    return is_current(ws, state.slug, state.owner)
+
+
+def is_current(ws: Workspace, slug: str, owner: str) -> bool:
+    """Whether the try with the token *owner* still has the step."""
     try:
-        return bool(ws.store.read_json(path(state.slug))["owner"] == state.owner)
+        return bool(ws.store.read_json(path(slug))["owner"] == owner)
     except FileNotFoundError:
         return True
 

@@ -265,7 +265,7 @@ def execute(made: StepOperator, monkeypatch: pytest.MonkeyPatch, live: Any) -> t
         def __init__(self, ws: Any, spec: Any, key: Any, **more: Any) -> None:
             self.key, self.more = key, more
 
-        def live(self) -> StepResult:
+        def start(self, **_: Any) -> StepResult:
             return live(self)  # type: ignore[no-any-return]
 
         def summary(self) -> dict[str, Any]:
