@@ -13,6 +13,7 @@ GROUP = "stepwell.compute"
 #: They work also where the distribution is not installed (a checkout on the Python path).
 BUILT_IN = {
     "local": "stepwell.compute.kinds.local:LocalTarget",
+    "docker": "stepwell.compute.kinds.docker:DockerTarget",
     "amlcompute": "stepwell.compute.kinds.amlcompute:AmlComputeTarget",
     "spark": "stepwell.compute.kinds.spark:SparkTarget",
 }

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from stepwell.environment import conda_build, leftovers, running, sources, usage
+from stepwell.environment import conda_build, docker, leftovers, running, sources, usage
 from stepwell.environment.build_log import BuildLog
 from stepwell.environment.installing import Installer
 from stepwell.environment.interpreters import find_python, user_managed
@@ -88,6 +88,7 @@ def ensure(spec: Mapping[str, Any], root: str | os.PathLike[str], log: Log) -> B
         that is not there; a user-managed interpreter does not work; the disk is full.
     """
     folder = Path(os.path.abspath(root))
+    docker.say_unused(spec, log)
     if spec.get("user_managed"):
         return _user_managed(normal(spec), folder)
     plan = plan_of(spec)
@@ -182,7 +183,7 @@ def _record(plan: Plan, made: Path, lock: str, seconds: float) -> dict[str, Any]
     return {
         "format": 1,
         "key": plan.key,
-        "specification": {k: v for k, v in plan.spec.items() if k != "variables"},
+        "specification": {k: v for k, v in plan.spec.items() if k not in ("variables", "docker")},
         "builder": os.path.basename(plan.program) if plan.program else "uv",
         "python": _version_of(made),
         "has_azureml": any(made.glob("lib/python*/site-packages/azureml/core")),

@@ -1,11 +1,14 @@
-"""``environment.docker``: kept, for compute targets that run containers; those of today do not."""
+"""``environment.docker``: for compute targets that run containers; others say that they do not use it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from stepwell.environment.refused import no_such, not_built
+from stepwell.errors import EnvironmentException
 from stepwell.runtime.errors import UserErrorException
 
 _DEFAULTS: dict[str, Any] = {
@@ -22,6 +25,8 @@ _NOT_KEPT = {
     "build_context": "Name an image that is built already: docker.base_image",
     "base_image_registry": "Credentials of a registry would be stored with the DAG",
 }
+
+_DOCKERFILE = re.compile(r"^\s*(FROM|ARG)\s", re.IGNORECASE | re.MULTILINE)
 
 
 class DockerSection:
@@ -89,6 +94,41 @@ class DockerSection:
         return isinstance(other, DockerSection) and self.serialize() == other.serialize()
 
     __hash__ = None  # type: ignore[assignment]  # it can be edited
+
+
+def normal(section: object) -> dict[str, Any]:
+    """Return the part of the section that says how a container is made and started, a Dockerfile as its text.
+
+    :raises EnvironmentException: it is malformed, or the Dockerfile cannot be read.
+    """
+    if not isinstance(section, Mapping):
+        raise EnvironmentException(f"Environment specification: 'docker' is {section!r}", allowed=["a mapping"])
+    try:
+        found = DockerSection.deserialize(section).serialize()
+    except UserErrorException as error:
+        raise EnvironmentException(error.what, allowed=error.allowed, hint=error.hint) from error
+    for name in ("enabled", "shared_volumes"):  # what runs in containers is the compute target's to say
+        found.pop(name, None)
+    text = found.get("base_dockerfile")
+    if text and not _DOCKERFILE.search(text):
+        try:
+            found["base_dockerfile"] = Path(text).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise EnvironmentException(
+                f"The Dockerfile {text!r} of the environment cannot be read: {getattr(error, 'strerror', error)}",
+                hint="base_dockerfile is the text of a Dockerfile, or the path of one",
+            ) from error
+    return found
+
+
+def say_unused(spec: Mapping[str, Any], log: Callable[[str], None]) -> None:
+    """Tell *log* what of the specification counts in containers only."""
+    if spec.get("docker"):
+        own = f"; what counts is its interpreter {spec['interpreter']!r}" if spec.get("user_managed") else ""
+        log(
+            f"Warning: the docker settings of the environment ({', '.join(spec['docker'])}) are not used: this compute "
+            f"target runs no containers{own}"
+        )
 
 
 def _checked(path: str, value: Any, default: Any) -> Any:

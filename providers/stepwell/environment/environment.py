@@ -281,19 +281,14 @@ class Environment:
 
         :raises EnvironmentException: a file is missing or malformed.
         """
-        say = log or logger.info
-        if docker := self.docker.serialize():
-            instead = f"; what counts is its interpreter {self.python.interpreter_path!r}"
-            say(
-                f"Warning: the docker settings of the environment {self.name!r} ({', '.join(docker)}) are not used: "
-                f"this compute target runs no containers{instead if self.python.user_managed_dependencies else ''}"
-            )
+        say, docker = log or logger.info, self.docker.serialize()
         if self.python.user_managed_dependencies:
             return normal(
                 {
                     "user_managed": True,
                     "interpreter": self.python.interpreter_path,
                     "variables": self.environment_variables,
+                    "docker": docker,
                 }
             )
         spec = self.python.conda_dependencies.specification(log=say)
@@ -302,7 +297,7 @@ class Environment:
             for key in ("pip", "pip_options", "constraints"):
                 spec[key] = [*file[key], *spec[key]]
         spec["constraints"] = [*spec["constraints"], *self._constraints]
-        return normal({**spec, "variables": {**spec["variables"], **self.environment_variables}})
+        return normal({**spec, "variables": {**spec["variables"], **self.environment_variables}, "docker": docker})
 
     def serialize(self) -> dict[str, Any]:
         """Plain JSON that says the same, without reading a file: what a DAG's serialised form holds."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.environment import CondaDependencies, Environment, RunConfiguration
+from stepwell.environment.docker import say_unused
 from stepwell.environment.specification import specification
 from stepwell.errors import EnvironmentException
 from stepwell.runtime.errors import UserErrorException
@@ -252,7 +253,7 @@ def test_sections_and_lists_cannot_be_filled_in_silence() -> None:
     assert copy.deepcopy(env) == env
 
 
-def test_docker_settings_are_kept_and_said_to_have_no_effect_here() -> None:
+def test_docker_settings_are_kept_and_are_part_of_the_specification() -> None:
     env = Environment("boxed")
     env.docker.enabled = True
     env.docker.base_image = "debian:12"
@@ -263,13 +264,33 @@ def test_docker_settings_are_kept_and_said_to_have_no_effect_here() -> None:
     assert again == env
     assert again.docker.serialize() == kept
     assert copy.deepcopy(env) == env
-    said: list[str] = []
-    spec = specification(again, log=said.append)
-    assert spec == specification(Environment("plain"))
-    (warning,) = said
-    assert warning.startswith("Warning: the docker settings of the environment 'boxed' (enabled, base_image,")
-    assert "runs no containers" in warning
+    spec = specification(again)
+    assert spec["docker"] == {name: value for name, value in kept.items() if name != "enabled"}
+    assert specification(spec) == spec
+    assert {**spec, "docker": {}} == specification(Environment("plain"))
     assert "docker" not in Environment("plain").serialize()
+
+
+def test_a_dockerfile_is_text_or_a_path(tmp_path: Path) -> None:
+    text = "ARG BASE=debian:12\nFROM $BASE\nRUN true\n"
+    file = tmp_path / "Dockerfile"
+    file.write_text(text)
+    for given in (text, str(file)):
+        assert specification(Environment.from_dockerfile("e", given))["docker"] == {"base_dockerfile": text}
+    with pytest.raises(EnvironmentException, match="cannot be read: No such file"):
+        specification(Environment.from_dockerfile("e", str(tmp_path / "none")))
+
+
+def test_where_no_containers_run_docker_settings_are_said_to_have_no_effect() -> None:
+    env = Environment.from_docker_image("boxed", "debian:12")
+    env.docker.shm_size = "4g"
+    said: list[str] = []
+    say_unused(specification(env), said.append)
+    (warning,) = said
+    assert warning.startswith("Warning: the docker settings of the environment (base_image, shm_size) are not used")
+    assert "what counts is its interpreter 'python'" in warning
+    say_unused(specification(Environment("plain")), said.append)
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize(
@@ -301,8 +322,5 @@ def test_an_image_is_named_or_built() -> None:
     assert (made.docker, made.python.user_managed_dependencies) == (env.docker, False)
     made = Environment.from_docker_image("e", "debian:12")
     assert made.python.user_managed_dependencies, "what the image brings"
-    said: list[str] = []
-    specification(made, log=said.append)
-    assert "its interpreter 'python'" in said[0]
     with pytest.raises(UserErrorException, match="both given"):
         Environment.from_docker_image("e", "debian:12", conda_specification="a.yml", pip_requirements="b.txt")

@@ -1,0 +1,154 @@
+"""A Docker daemon: its SDK, whose calls block, in threads of its own, and its errors in words."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stepwell.compute.contract import Unreachable
+from stepwell.errors import ComputeTargetException
+
+if TYPE_CHECKING:
+    import docker
+
+T = TypeVar("T")
+
+#: The daemon's socket, unless ``DOCKER_HOST`` or the compute target says another one.
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+_THREADS = 12
+_SECONDS = 60
+
+
+class NotThere(ComputeTargetException):
+    """The daemon knows no such container or image."""
+
+
+class Taken(ComputeTargetException):
+    """The name is taken, or the container is in another state than the call needs."""
+
+
+class Daemon:
+    """One daemon, as seen from this process.
+
+    :param address: returns where its socket is, ``unix:///path``; asked whenever there is no connection.
+    :param where: the machine that it is on, for messages.
+    """
+
+    def __init__(self, address: Callable[[], Coroutine[Any, Any, str]], where: str = "this machine") -> None:
+        self._address = address
+        self._clients: dict[tuple[int, str], docker.APIClient] = {}
+        self._pools: dict[int, ThreadPoolExecutor] = {}
+        self.where = where
+
+    async def call(self, function: Callable[..., T], *arguments: Any, **more: Any) -> T:
+        """Call *function*, such as ``APIClient.inspect_container``, with a client, in a thread.
+
+        :raises NotThere: the daemon does not know what is named.
+        :raises Taken: a conflict.
+        :raises Unreachable: there is no daemon, or it does not answer.
+        :raises ComputeTargetException: all else that it refuses.
+        """
+        url = await self._address()
+        work = functools.partial(self._work, url, function, *arguments, **more)
+        return await asyncio.get_running_loop().run_in_executor(self._pool(), work)
+
+    def _work(self, url: str, function: Callable[..., T], *arguments: Any, **more: Any) -> T:
+        import docker.errors
+        import requests
+
+        try:
+            return function(self._client(url), *arguments, **more)
+        except docker.errors.NotFound as error:
+            raise NotThere(_words(error)) from error
+        except docker.errors.APIError as error:
+            raise (Taken if error.status_code == 409 else ComputeTargetException)(_words(error)) from error
+        except requests.exceptions.Timeout as error:
+            raise Unreachable(f"Docker on {self.where} has not answered for {_SECONDS} s") from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+            self._clients.pop((os.getpid(), url), None)
+            raise self.refused(url, error) from error
+
+    def _client(self, url: str) -> docker.APIClient:
+        import docker
+
+        key = (os.getpid(), url)
+        client = self._clients.get(key)
+        if client is None:
+            client = docker.APIClient(base_url=url, version="auto", timeout=_SECONDS, max_pool_size=_THREADS)
+            self._clients[key] = client
+        return client
+
+    def _pool(self) -> ThreadPoolExecutor:
+        pool = self._pools.get(os.getpid())
+        if pool is None:
+            pool = self._pools[os.getpid()] = ThreadPoolExecutor(_THREADS, "stepwell-docker")
+        return pool
+
+    def refused(self, url: str, error: BaseException) -> Unreachable:
+        """Return why there is no connection, and what to do."""
+        said = str(error)
+        if isinstance(error, PermissionError) or "Permission denied" in said:
+            return Unreachable(
+                f"{_user()} may not use Docker on {self.where}: no right to {url}",
+                hint=f"As root there: 'usermod -aG docker {_user()}', then let the worker log in anew. Members of that "
+                "group can become root",
+            )
+        if "FileNotFoundError" in said or "No such file" in said:
+            return Unreachable(
+                f"There is no Docker on {self.where}: no socket at {url}",
+                hint="Install Docker (Debian: docker.io) and start it, or set docker_host to its socket",
+            )
+        if "refused" in said.lower():
+            return Unreachable(
+                f"Docker on {self.where} is stopped: nobody answers at {url}",
+                hint="Start it: 'systemctl start docker'",
+            )
+        return Unreachable(f"Docker on {self.where} cannot be asked: {said}")
+
+
+def local_address(host: str | None) -> Callable[[], Coroutine[Any, Any, str]]:
+    """Return what tells the address of this machine's daemon.
+
+    :param host: of the compute target; None: ``DOCKER_HOST``, or the usual socket.
+    """
+
+    async def address() -> str:
+        return host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+
+    return address
+
+
+@functools.cache
+def local_daemon(host: str | None) -> Daemon:
+    """Return this machine's daemon, the same for all compute targets that use it."""
+    return Daemon(local_address(host))
+
+
+def lines(chunks: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """Yield what a build or a pull says, line by line, without the moving bars.
+
+    :raises ComputeTargetException: it failed.
+    """
+    for chunk in chunks:
+        if "error" in chunk:
+            raise ComputeTargetException(str(chunk["error"]).strip())
+        text = chunk.get("stream") or ("" if chunk.get("progressDetail") else chunk.get("status")) or ""
+        for line in text.splitlines():
+            if line.strip():
+                yield f"{chunk['id']}: {line}" if chunk.get("id") and "status" in chunk else line
+
+
+def _words(error: Any) -> str:
+    return f"Docker: {error.explanation or error}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"The user {os.getuid()}"
