@@ -484,7 +484,7 @@ class TargetContract(Case):
         final = {"status": "failed", "reason": "given up"}
         protocol.create_json(str(self.here(handle.directory) / "events/final.json"), final)
         eventually(lambda: not scripts(handle.job_id), 15)
-        assert run.status(handle) == Status("failed", "given up")
+        eventually(lambda: run.status(handle) == Status("failed", "given up"), 15)
         eventually(lambda: not launchers(handle.job_id), 15)
 
     # -- afterwards --------------------------------------------------------------------------------------------------

@@ -340,6 +340,7 @@ class BatchTarget(JobDirectoryTarget):
     async def _end(self, at: protocol.JobDirectory, status: str, reason: str) -> None:
         """Write the final status of a job whose launcher cannot, and mark it as ended."""
         await super()._end(at, status, reason)
+        await self.files.make(self._ended)
         await self.files.write(posixpath.join(self._ended, posixpath.basename(at.path)), b"")
 
     # -- afterwards --------------------------------------------------------------------------------------------------
