@@ -42,12 +42,22 @@ def _argument(*flags: str, **options: Any) -> Argument:
     return Argument(flags, options)
 
 
-_HELP = "Runs of steps, their datasets, gates and environments"
+_HELP = "Runs of steps, their datasets, gates and environments, and compute targets"
 #: What stands beside a group in the help.
-_GROUPS = {"runs": "Runs of steps", "environment": "Environments of steps"}
+_GROUPS = {
+    "runs": "Runs of steps",
+    "environment": "Environments of steps",
+    "computetarget": "Compute targets: where steps run",
+}
 _OUTPUT = _argument("-o", "--output", help="table or json", choices=("table", "json"), default="table")
 _WORKSPACE = _argument("--workspace", help="name of the workspace", default="default")
 _TARGET = _argument("--target", help="the compute target (default: local)", default="local")
+_NAME = _argument("name", help="the compute target")
+_KIND = (
+    _argument("kind", help="its kind, such as remote, docker, livy; -h lists them"),
+    _argument("arguments", help="KIND --help shows them", nargs=argparse.REMAINDER, metavar="…"),
+)
+_FORCE = _argument("--force", help="also while jobs run there, which nobody collects then", action="store_true")
 _RUN = _argument("run_id", help="the run, or how its id begins")
 
 COMMANDS: tuple[Command, ...] = (
@@ -139,6 +149,73 @@ COMMANDS: tuple[Command, ...] = (
             _argument("--unused-for", help="instead of keys: those that nobody used for so long (30d, 12h)"),
             _argument("--force", help="also what a running job uses", action="store_true"),
             _TARGET,
+            _OUTPUT,
+            _WORKSPACE,
+        ),
+    ),
+    Command(("computetarget", "attach"), "Attach a machine, a cluster or a daemon", "computetarget:attach", _KIND),
+    Command(("computetarget", "create"), "Create a managed compute target", "computetarget:create", _KIND),
+    Command(("computetarget", "list"), "List compute targets", "computetarget:list_targets", (_OUTPUT, _WORKSPACE)),
+    Command(
+        ("computetarget", "show"),
+        "Show settings and dated facts of a compute target",
+        "computetarget:show",
+        (_NAME, _OUTPUT, _WORKSPACE),
+    ),
+    Command(
+        ("computetarget", "probe"),
+        "Look at a compute target now, and keep what was found",
+        "computetarget:probe",
+        (_NAME, _OUTPUT, _WORKSPACE),
+    ),
+    Command(
+        ("computetarget", "wait"),
+        "Wait until a compute target can work",
+        "computetarget:wait",
+        (
+            _NAME,
+            _argument("--timeout", help="at most so long: 90s, 10m, 1h (default: 10m)", default="10m"),
+            _WORKSPACE,
+        ),
+    ),
+    Command(
+        ("computetarget", "detach"),
+        "Remove an attached compute target from the workspace",
+        "computetarget:detach",
+        (_NAME, _FORCE, _WORKSPACE),
+    ),
+    Command(
+        ("computetarget", "delete"),
+        "Delete a managed compute target",
+        "computetarget:delete",
+        (_NAME, _FORCE, _WORKSPACE),
+    ),
+    Command(
+        ("computetarget", "key"),
+        "Print the public half of the workspace's own SSH key",
+        "computetarget:key",
+        (_WORKSPACE,),
+    ),
+    Command(
+        ("apply",),
+        "Make compute targets and linked services as a file says",
+        "apply:apply",
+        (
+            _argument("-f", "--file", help="the file (YAML)", required=True),
+            _argument("--yes", help="do it without asking", action="store_true"),
+            _argument("--dry-run", help="only show the difference", action="store_true"),
+            _OUTPUT,
+            _argument("--workspace", help="name of the workspace (default: the file's, else default)"),
+        ),
+    ),
+    Command(
+        ("reap",),
+        "Remove what ended jobs have left on compute targets",
+        "computetarget:reap",
+        (
+            _argument("target", help="one compute target (default: all)", nargs="?"),
+            _argument("--older-than", help="of jobs that ended so long ago (default: 24h)", default="24h"),
+            _argument("--dry-run", help="only say what", action="store_true"),
             _OUTPUT,
             _WORKSPACE,
         ),

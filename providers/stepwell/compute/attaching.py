@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from stepwell.compute import in_use, logins, portal, records, resolve
-from stepwell.compute.contract import Report, Target
+from stepwell.compute.contract import Report
 from stepwell.compute.logins import Login
 from stepwell.errors import ComputeTargetException, StepwellError, UserErrorException
 from stepwell.runtime.names import check_name
@@ -75,16 +75,16 @@ def add(ws: Workspace, name: str, plan: Plan) -> records.Record:
         "provisioning_state": "Succeeded",
         "is_attached": not plan.managed,
     }
-    target = resolve.target_of(ws, record, connection)
-    _refuse_to_move_jobs(ws, before, target, connection)
-    report, error = look(target)
+    report, error = look(ws, record, connection)
     if not report.ok:
         refused = ComputeTargetException(
             f"The compute target {name!r} cannot work: {'; '.join(report.problems)}", hint="Nothing has been changed"
         )
         refused.permanent = error is not None and error.permanent
         raise refused from error
-    return _keep(ws, {**record, "report": report.to_dict()}, made)
+    record["report"] = report.to_dict()
+    _refuse_to_move_jobs(ws, before, record, connection)
+    return _keep(ws, record, made)
 
 
 def check_new_name(name: str) -> None:
@@ -97,10 +97,15 @@ def check_new_name(name: str) -> None:
     check_name("compute target", name)
 
 
-def look(target: Target) -> tuple[Report, StepwellError | None]:
-    """Probe the target. What keeps it from being looked at is a problem of the report, and returned beside it."""
+def look(
+    ws: Workspace, record: records.Record, connection: ConnectionInfo | None = None
+) -> tuple[Report, StepwellError | None]:
+    """Probe a target. What keeps it from being looked at is a problem of the report, and returned beside it.
+
+    :param connection: in place of the one that the record names.
+    """
     try:
-        return portal.call(target.probe(), PROBE_SECONDS), None
+        return portal.call(resolve.target_of(ws, record, connection).probe(), PROBE_SECONDS), None
     except TimeoutError:
         return Report(time.time(), {}, (f"it did not answer within {PROBE_SECONDS:.0f} s",)), None
     except StepwellError as error:
@@ -109,7 +114,7 @@ def look(target: Target) -> tuple[Report, StepwellError | None]:
 
 def probe(ws: Workspace, record: records.Record) -> tuple[Report, records.Record]:
     """Look at the target again and keep the dated report; one that was made by hand gets its record now."""
-    report, _ = look(resolve.target_of(ws, record))
+    report, _ = look(ws, record)
     if record["name"] == "local":
         return report, record
     state = "Succeeded" if report.ok else "Failed"
@@ -247,17 +252,17 @@ def _record(ws: Workspace, name: str) -> records.Record | None:
 
 
 def _refuse_to_move_jobs(
-    ws: Workspace, before: records.Record | None, target: Target, connection: ConnectionInfo | None
+    ws: Workspace, before: records.Record | None, now: records.Record, connection: ConnectionInfo | None
 ) -> None:
     """Refuse to attach a target elsewhere while jobs run where it was: nobody would find them again."""
     if before is None or not before["is_attached"] or before["provisioning_state"] == records.UNPROBED:
         return
     try:
         old = resolve.connection_of(before)
-        same = target.layout("job") == resolve.target_of(ws, before, old).layout("job")
+        layouts = [resolve.target_of(ws, *one).layout("job") for one in ((before, old), (now, connection))]
     except StepwellError:
         return  # it cannot be reached any more as it was
-    if same and _where(old) == _where(connection):
+    if layouts[0] == layouts[1] and _where(old) == _where(connection):
         return
     in_use.refuse(ws, before, "cannot be attached elsewhere")
 

@@ -46,7 +46,10 @@ def form_of(kind: str) -> Form:
 
     :raises ComputeTargetException: there is no such kind.
     """
-    return class_of(kind).form if kind in CLASSES else _form_of_target(kind)
+    if kind not in CLASSES:
+        return _form_of_target(kind)
+    cls = class_of(kind)
+    return cls.form if cls.form.type else Form(cls._compute_type, managed=cls._managed)
 
 
 def kinds(*, managed: bool | None = None) -> dict[str, Form]:

@@ -381,3 +381,7 @@ class Target(ABC):
 
         :returns: their ids.
         """
+
+    @abstractmethod
+    async def reapable(self, older_than: float) -> list[str]:
+        """Return the ids of the jobs that :meth:`reap` would remove."""

@@ -310,31 +310,38 @@ class JobDirectoryTarget(JobDirectories):
 
     async def reap(self, older_than: float) -> list[str]:
         """Remove job directories that nobody needs any more, and what the runner keeps of jobs that have none."""
-        reaped, now = [], await self.files.now()
-        there = await self.files.names(posixpath.join(self.root, "jobs"))
-        for job_id, started in (await self.runner.known()).items():
-            if job_id not in there and now - started >= older_than:
+        reaped = []
+        for job_id in await self.reapable(older_than):
+            at = self.directory(job_id)
+            if not await self._exists(at.path):
                 await self.runner.stop(job_id, None)
-                await self.runner.clear(job_id)
-                reaped.append(job_id)
+            await self.runner.clear(job_id)
+            try:
+                await self.files.remove(at.path)
+            except OSError:  # something is mounted in it that only others can unmount
+                continue
+            reaped.append(job_id)
+        return reaped
+
+    async def reapable(self, older_than: float) -> list[str]:
+        """Return the jobs that :meth:`reap` would remove."""
+        now = await self.files.now()
+        there = await self.files.names(posixpath.join(self.root, "jobs"))
+        known = await self.runner.known()
+        found = [job_id for job_id, at in known.items() if job_id not in there and now - at >= older_than]
         for job_id in there:
             at = self.directory(job_id)
-            handle = Handle(self.name, job_id, at.path)
             await self._drop_stale_secrets(at)
+            handle = Handle(self.name, job_id, at.path)
             if await self._submitted(at, job_id) and not (await self._status(handle)).ended:
                 continue
             for path in (at.final, at.lease, at.document, at.path):  # the first that is there tells the age
                 changed = await self.files.modified(path)
                 if changed is not None:
                     if now - changed >= older_than:
-                        await self.runner.clear(job_id)
-                        try:
-                            await self.files.remove(at.path)
-                        except OSError:  # something is mounted in it that only others can unmount
-                            break
-                        reaped.append(job_id)
+                        found.append(job_id)
                     break
-        return reaped
+        return found
 
     async def _ship_payload(self) -> None:
         if await self._exists(self.payload):

@@ -111,9 +111,12 @@ class AirflowConnections:
 
         if _only_reads():
             return []
-        with _database("") as (session, model):
-            found = session.scalars(select(model.conn_id).where(model.conn_type == conn_type))
-            return sorted(str(conn_id) for conn_id in found)
+        try:
+            with _database("") as (session, model):
+                found = session.scalars(select(model.conn_id).where(model.conn_type == conn_type))
+                return sorted(str(conn_id) for conn_id in found)
+        except ComputeTargetException:
+            return []  # there is no database yet
 
 
 def _only_reads() -> bool:
@@ -127,15 +130,13 @@ def _only_reads() -> bool:
 
 def _from_database(conn_id: str) -> Any:
     """Return the connection where nobody but this process asks the database: a command, a notebook."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         with _database(conn_id) as (session, model):
             row = _row(session, model, conn_id)
             if row is not None:
                 session.expunge(row)
             return row
-    except SQLAlchemyError:
+    except ComputeTargetException:
         return None  # there is no database yet
 
 
@@ -151,15 +152,24 @@ def _tasks_only_read(conn_id: str) -> ComputeTargetException:
 def _database(conn_id: str) -> Iterator[tuple[Any, Any]]:
     """Give a session of the metadata database, and the model of connections.
 
-    :raises ComputeTargetException: not from here.
+    :raises ComputeTargetException: not from here; there is no database, or it does not answer.
     """
     if _only_reads():
         raise _tasks_only_read(conn_id)
     from airflow.models.connection import Connection
     from airflow.utils.session import create_session
+    from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-    with create_session() as session:
-        yield session, Connection
+    try:
+        with create_session() as session:
+            yield session, Connection
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        raise ComputeTargetException(
+            f"Airflow's database cannot be used for the connection {conn_id!r}: {str(error).splitlines()[0]}",
+            hint="Is it there, and up to date? airflow db check, airflow db migrate",
+        ) from error
 
 
 def _row(session: Any, model: Any, conn_id: str) -> Any:

@@ -158,7 +158,9 @@ def _reason(error: BaseException, seconds: float) -> str:
         return f"it did not answer within {seconds:.0f} s"
     if isinstance(error, OSError):
         return (
-            os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error) or type(error).__name__
+            os.strerror(error.errno)
+            if error.errno and error.errno > 0
+            else error.strerror or str(error) or type(error).__name__
         )
     return str(error) or type(error).__name__
 

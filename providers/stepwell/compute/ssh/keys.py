@@ -87,7 +87,7 @@ def load(text: str, passphrase: str | None = None, where: str = "the private key
     if "Passphrase must be specified" in said:
         raise KeyRefused(
             f"{_capital(where)} is encrypted, and no passphrase was given",
-            hint="Give its passphrase (private_key_passphrase; --ask-passphrase on the command line)",
+            hint="Give its passphrase: private_key_passphrase, or --private-key-passphrase, which asks for it",
         )
     if "Unable to decrypt" in said:
         raise KeyRefused(f"The passphrase of {where} is wrong")
@@ -96,6 +96,20 @@ def load(text: str, passphrase: str | None = None, where: str = "the private key
         allowed=["OpenSSH, PKCS#8 or PEM form, with its first and last line"],
         hint=_MAKE_ONE,
     )
+
+
+def is_encrypted(text: str, where: str = "the private key") -> bool:
+    """Whether a private key needs a passphrase.
+
+    :raises KeyRefused: it is not a private key.
+    """
+    try:
+        load(text, None, where)
+    except KeyRefused as error:
+        if "is encrypted" not in error.what:
+            raise
+        return True
+    return False
 
 
 def _refuse_what_is_known(text: str, where: str) -> None:
