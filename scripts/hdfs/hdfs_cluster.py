@@ -121,6 +121,7 @@ class HdfsCluster(Daemons):
                 "dfs.datanode.data.dir": (self.directory / "data").as_uri(),
                 "dfs.namenode.http-address": f"{self.host}:{ports['http']}",
                 "dfs.namenode.safemode.extension": "0",
+                "dfs.namenode.datanode.registration.ip-hostname-check": "false",  # the address may have no name
                 "dfs.datanode.address": f"{self.host}:{ports['data']}",
                 "dfs.datanode.http.address": f"{self.host}:{ports['data_http']}",
                 "dfs.datanode.ipc.address": f"{self.host}:{ports['data_ipc']}",

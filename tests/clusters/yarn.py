@@ -16,6 +16,10 @@ from yarn.yarn_cluster import YarnCluster
 
 #: A node that says nothing for so long is lost, instead of after ten minutes.
 NODE_LOST_SECONDS = 15
+EXPIRY = {
+    "yarn.nm.liveness-monitor.expiry-interval-ms": NODE_LOST_SECONDS * 1000,
+    "yarn.resourcemanager.rm.container-allocation.expiry-interval-ms": NODE_LOST_SECONDS * 1000,
+}
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +47,7 @@ def cluster(name: str) -> YarnCluster:
 @lru_cache
 def _made(name: str) -> YarnCluster:
     folder = Path(tempfile.mkdtemp(prefix=f"stepwell-yarn-{name}-"))
-    expiry = {
-        "yarn.nm.liveness-monitor.expiry-interval-ms": NODE_LOST_SECONDS * 1000,
-        "yarn.resourcemanager.rm.container-allocation.expiry-interval-ms": NODE_LOST_SECONDS * 1000,
-    }
-    made = YarnCluster(folder, hdfs_cluster(name), settings=expiry)
+    made = YarnCluster(folder, hdfs_cluster(name), settings=EXPIRY)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(made.stop)  # before HDFS, which was registered earlier
     return made

@@ -14,8 +14,12 @@ GROUP = "stepwell.compute"
 BUILT_IN = {
     "local": "stepwell.compute.kinds.local:LocalTarget",
     "docker": "stepwell.compute.kinds.docker:DockerTarget",
+    "remote": "stepwell.compute.kinds.remote:RemoteTarget",
     "amlcompute": "stepwell.compute.kinds.amlcompute:AmlComputeTarget",
     "spark": "stepwell.compute.kinds.spark:SparkTarget",
+    "livy": "stepwell.compute.kinds.livy:LivyTarget",
+    "synapse": "stepwell.compute.kinds.synapse:SynapseTarget",
+    "cluster": "stepwell.compute.kinds.cluster:ClusterTarget",
 }
 
 
