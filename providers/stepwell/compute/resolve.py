@@ -59,6 +59,9 @@ def target_of(ws: Workspace | None, record: records.Record, connection: Connecti
         connection = connection_of(record)
     if connection is not None:
         record["connection"] = connection
+    storage = record["configuration"].get("storage")
+    if ws is not None and storage and "://" not in str(storage):
+        record["datastore"] = ws.datastore(storage).backend
     target = registry.target_class(record["kind"]).from_record(record, local_root(ws))
     target.unreachable_seconds = limits.unreachable_seconds(target.unreachable_seconds)
     return target
@@ -94,7 +97,12 @@ def _as_its_service_is(ws: Workspace | None, record: records.Record) -> records.
         return record
     try:
         service = records.read_linked_service(ws, name)["configuration"]
-    except ComputeTargetException:
+    except ComputeTargetException as error:
+        if record["kind"] == "synapse":
+            raise ComputeTargetException(
+                f"The linked service {name!r} of the compute target {record['name']!r} is gone",
+                hint=f"Register it again with LinkedService.register(workspace, {name!r}, …), or detach the target",
+            ) from error
         return record
     from stepwell.compute.linked_service import spark_of
 
