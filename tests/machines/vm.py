@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -37,6 +38,10 @@ SETTINGS: dict[str, Any] = {
     "LoginGraceTime": 30,
     "UseDNS": "no",
 }
+#: How this machine reaches a package index is how those do.
+_PASSED = re.compile(r"SSL_CERT_FILE|REQUESTS_CA_BUNDLE|(PIP|UV)_[A-Z_]*(INDEX|CERT|FIND_LINKS)[A-Z_]*|[a-z]+_proxy")
+if _found := {name: value for name, value in os.environ.items() if _PASSED.fullmatch(name) and value.isprintable()}:
+    SETTINGS["SetEnv"] = " ".join(f'"{name}={value}"' for name, value in _found.items() if '"' not in value)
 _ROOT = Path(tempfile.gettempdir()) / "stepwell-vms"
 
 _INIT = """

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,11 +218,11 @@ def _from_record(record: dict[str, Any], folder: Path, seconds: float) -> BuiltE
 
 def _user_managed(spec: dict[str, Any], root: Path, tell: Log | None = None) -> BuiltEnvironment:
     found = user_managed(spec["interpreter"], root / ".user-managed")
-    material: list[Any] = [found.version, found.platform, *found.packages]
+    edited = None
     if found.sources:
-        material.append({"sources": sources.digest(found.sources, found.path, tell) or uuid.uuid4().hex})
+        edited = sources.digest(found.sources, found.path, tell) or uuid.uuid4().hex
     return BuiltEnvironment(
-        key=hashlib.sha256(json.dumps(material).encode("utf-8")).hexdigest(),
+        key=key_of_packages(found.version, found.platform, found.packages, edited),
         python=Path(found.path),
         root=Path(found.prefix),
         user_managed=True,
@@ -231,6 +231,17 @@ def _user_managed(spec: dict[str, Any], root: Path, tell: Log | None = None) -> 
         lock="\n".join(found.packages),
         version=found.version,
     )
+
+
+def key_of_packages(version: str, platform: str, packages: Sequence[str], edited: str | None) -> str:
+    """Return the key of a user-managed environment.
+
+    :param edited: a digest of what it imports from elsewhere; None if there is no such thing.
+    """
+    material: list[Any] = [version, platform, *packages]
+    if edited is not None:
+        material.append({"sources": edited})
+    return hashlib.sha256(json.dumps(material).encode("utf-8")).hexdigest()
 
 
 def _version_of(made: Path) -> str:

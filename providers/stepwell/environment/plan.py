@@ -17,6 +17,7 @@ from stepwell.errors import EnvironmentException
 
 #: Part of every key: raised when the same specification would be built differently.
 BUILDER_VERSION = 2
+_RANGE = re.compile(r"[<>=!~]")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
 
@@ -44,20 +45,22 @@ class Plan:
         return sorted({name for line in lines for name in _VARIABLE.findall(line)})
 
 
-def plan_of(spec: Mapping[str, Any]) -> Plan:
+def plan_of(spec: Mapping[str, Any], *, platform: str | None = None, own: str | None = None) -> Plan:
     """Return the plan for the specification *spec*, which is not user-managed. Nothing is built.
 
     The key holds what the conda names are mapped to, not the names: who changes the table gets another environment.
     Variables are not part of it: they change no file.
 
+    :param platform: what it is built on, as ``sysconfig.get_platform`` says it there; default: this machine.
+    :param own: the "major.minor" of the Python there, which is taken unless *spec* says otherwise.
     :raises EnvironmentException: *spec* is malformed; only conda has a package, and there is no conda here.
     """
     wanted = normal(spec)
     mapped, unknown = _mapped(wanted["conda"])
-    python = wanted_version(wanted["python"])
+    python = wanted_version(wanted["python"]) if own is None else _wanted_there(wanted["python"], own)
     material: dict[str, Any] = {
         "builder": BUILDER_VERSION,
-        "platform": sysconfig.get_platform(),
+        "platform": platform or sysconfig.get_platform(),
         "python": python,
         "options": wanted["pip_options"],
         "constraints": wanted["constraints"],
@@ -65,7 +68,7 @@ def plan_of(spec: Mapping[str, Any]) -> Plan:
     if unknown:
         from stepwell.environment.conda_build import find_conda
 
-        program = find_conda()
+        program = find_conda() if platform is None else None
         if program is None:
             raise _only_conda(unknown)
         requirements = wanted["pip"]
@@ -76,6 +79,15 @@ def plan_of(spec: Mapping[str, Any]) -> Plan:
     material["requirements"] = requirements
     key = hashlib.sha256(json.dumps(material, sort_keys=True).encode("utf-8")).hexdigest()
     return Plan(wanted, key, python, requirements, program)
+
+
+def _wanted_there(python: str | None, own: str) -> str:
+    """Return the version to build with on a machine whose own Python is *own*."""
+    if python is not None and _RANGE.match(python):
+        from packaging.specifiers import SpecifierSet
+
+        return own if SpecifierSet(python).contains(f"{own}.99") else python
+    return python or own
 
 
 def pip_requirements(spec: Mapping[str, Any]) -> list[str]:

@@ -29,6 +29,7 @@ def hello() -> dict[str, Any]:
         "version": ".".join(map(str, sys.version_info[:3])),
         "platform": sysconfig.get_platform(),
         "home": os.path.expanduser("~"),
+        "path": os.environ.get("PATH", ""),
         "pid": os.getpid(),
         "where": processes.here(),
     }

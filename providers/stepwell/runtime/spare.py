@@ -27,9 +27,7 @@ def prepare(archive: str) -> None:
     """Have a copy of *archive* made, by a process of its own that lets others go first."""
     import subprocess
 
-    import stepwell
-
-    roof = [path for path in getattr(stepwell, "__path__", ()) if os.path.isdir(path)]
+    roof = [path for path in getattr(sys.modules["stepwell"], "__path__", ()) if os.path.isdir(path)]
     if roof and not os.path.exists(_spare(archive)):
         try:
             subprocess.Popen(

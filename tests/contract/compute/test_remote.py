@@ -1,0 +1,58 @@
+"""A machine behind SSH keeps the contract, whatever becomes of the connection; and what is special about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.compute.contract import TargetContract
+from tests.machines.vm import Vm
+from tests.machines.vm import vm as vm
+
+from stepwell.compute import ssh
+from stepwell.compute.contract import EnvironmentRef
+from stepwell.compute.kinds.remote import RemoteTarget
+
+
+def address_of(vm: Vm, **more: Any) -> ssh.Address:
+    return ssh.Address(vm.address, vm.port, vm.login, (vm.host_key,), **{"password": vm.password, **more})
+
+
+class OnVm(TargetContract):
+    """The contract on a machine; a subclass says how to log in."""
+
+    def login(self, vm: Vm) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def target(self, vm: Vm, request: pytest.FixtureRequest) -> Iterator[RemoteTarget]:
+        self.vm = vm
+        root = f"/home/{vm.login}/stepwell-{abs(hash(request.node.nodeid)):x}"
+        yield RemoteTarget("vm", address_of(vm, root=root, **self.login(vm)), root)
+        vm.run("rm", "-rf", root)
+
+    @pytest.fixture
+    def environment(self, target: RemoteTarget) -> EnvironmentRef:
+        return EnvironmentRef("test", "/usr/bin/python3", None, user_managed=True)
+
+    def here(self, path: str) -> Path:
+        return self.vm.path(path)
+
+
+class TestByPassword(OnVm):
+    def login(self, vm: Vm) -> dict[str, Any]:
+        return {"password": vm.password}
+
+
+@pytest.mark.slow
+class TestByKey(OnVm):
+    def login(self, vm: Vm) -> dict[str, Any]:
+        return {"password": None, "key": vm.key_file.read_text()}
+
+
+@pytest.mark.slow
+class TestByKeyWithPassphrase(OnVm):
+    def login(self, vm: Vm) -> dict[str, Any]:
+        return {"password": None, "key_file": str(vm.locked_key_file), "passphrase": vm.passphrase}
