@@ -161,15 +161,14 @@ def gather(_agent: Agent, request: Request, _body: bytes) -> Any:
 def remove(_agent: Agent, request: Request, _body: bytes) -> None:
     """Remove a file or a folder with all that is in it."""
     path = request["path"]
-    if os.path.isdir(path) and not os.path.islink(path):
-        import shutil
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError:  # a folder, or what is mounted
+        from stepwell.runtime import mounted
 
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
+        mounted.remove(path)
 
 
 def unpack(_agent: Agent, request: Request, _body: bytes) -> bool:

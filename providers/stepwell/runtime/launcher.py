@@ -28,7 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from stepwell.runtime.mounts import HeldOutside, Mounts
+    from stepwell.runtime.mount_holder import HeldOutside
+    from stepwell.runtime.mounts import Mounts
 
 GRACE_SECONDS = 6.0  #: between SIGTERM and SIGKILL of a cancelled step, unless job.json has another "grace_seconds"
 LEFTOVER_SECONDS = 2.0  #: the same for what a finished phase left running
@@ -139,8 +140,11 @@ class Launch:
         from stepwell.runtime import mounts
 
         items = mounts.wanted(document)
-        held = mounts.HeldOutside(self.job) if document.get("mounts_held") else None
-        opening = held or mounts.Mounts(self.job, items, self._relay().say)
+        opening: Mounts | HeldOutside = mounts.Mounts(self.job, items, self._relay().say)
+        if os.path.exists(self.job.mounts_note):  # somebody has mounted them before we were started
+            from stepwell.runtime.mount_holder import HeldOutside
+
+            opening = HeldOutside(self.job, self._relay().say)
         try:
             opening.open(self._stops)
             mounts.link(self.job, items)

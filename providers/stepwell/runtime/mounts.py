@@ -3,22 +3,12 @@
 What is mounted is the folder of a store that holds the input's files, out of the way below ``mounts/``. The input's own
 folder holds links to the files that its version has, and to no others. So a mount shows what a download would copy.
 
-The launcher does this itself (:class:`Mounts`). Where a launcher may not, for it runs in a container, somebody on the
-host runs this module as ``python -I -S mounts.py <job directory>`` first, and the launcher reads in ``mounts.json`` how
-it is (:class:`HeldOutside`).
+The launcher does this itself. Where it may not, for it runs in a container, ``mount_holder.py`` does it on the host.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-
-if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    from stepwell.runtime.mounts import main as _main
-
-    sys.exit(_main(sys.argv[1:]))
-
 import signal
 import subprocess
 import time
@@ -37,7 +27,7 @@ READY_SECONDS = 30.0  #: a mount must answer after this long
 INTERVAL_SECONDS = 2.0  #: how often a store is asked whether it is still there
 DEADLINE_SECONDS = 6.0  #: how long it may take to answer
 FAILURES = 2  #: after this many answers in a row that did not come it is lost: after 20 s at the latest
-HOLDER_SECONDS = 0.2  #: how often a holder looks whether its job has ended
+AS_VOLUME = "a read-only volume of the container"
 INSTEAD = "Take the input by .as_download() instead"
 #: READY = mounted; FAILED = could not be; LOST = was, and does not answer any more; CLOSED = not mounted any more.
 READY, FAILED, LOST, CLOSED = "ready", "failed", "lost", "closed"
@@ -152,15 +142,23 @@ class Mounts:
     :param job: its directory.
     :param items: see :func:`wanted`.
     :param say: takes lines for the step's log.
-    :param shared: other users, those of a container, must be able to read them.
+    :param shared: they are for a container, which gets the local ones as volumes.
+    :param reader: the user that reads them, if it is another one.
     """
 
     def __init__(
-        self, job: protocol.JobDirectory, items: list[dict[str, Any]], say: Say, *, shared: bool = False
+        self,
+        job: protocol.JobDirectory,
+        items: list[dict[str, Any]],
+        say: Say,
+        *,
+        shared: bool = False,
+        reader: int | None = None,
     ) -> None:
         self.job = job
         self.say = say
         self.shared = shared
+        self.reader = reader
         self.state = CLOSED
         self.mounts = [Mount(item, place_of(job, number)) for number, item in enumerate(items)]
 
@@ -170,14 +168,14 @@ class Mounts:
         :raises MountError: one cannot be; then none is.
         """
         try:
-            os.makedirs(self.job.mounts, 0o700, exist_ok=True)
+            os.makedirs(self.job.mounts, 0o755, exist_ok=True)
             for mount in self.mounts:
                 if stop():
                     break
                 began = time.monotonic()
                 self._open(mount, stop)
                 took = time.monotonic() - began
-                self.say(f"input {mount.name}: {mount.uri} is mounted by {mount.how}, in {took:.2f} s")
+                self.say(in_words(mount.name, mount.uri, mount.how) + f", in {took:.2f} s")
             self._note(READY)
         except BaseException as error:
             self._note(FAILED, str(error))
@@ -191,7 +189,7 @@ class Mounts:
             os.unlink(mount.place)
         os.makedirs(mount.place, exist_ok=True)
         if mount.source["kind"] == "local" and self.shared:
-            mount.how = "a read-only volume of the container"  # which is made with the container
+            mount.how = AS_VOLUME  # it is made with the container
             return
         if mount.source["kind"] == "local":
             _open_local(mount)
@@ -224,8 +222,8 @@ class Mounts:
             program, "mount", f":hdfs:{source['folder']}", mount.place, "--read-only", "--poll-interval", "0",
             "--dir-cache-time", "24h", "--attr-timeout", "1h", "--low-level-retries", "3", "--log-level", "NOTICE",
         ]  # fmt: skip
-        if self.shared:
-            argv.append("--allow-other")
+        if self.reader not in (None, os.geteuid()):
+            argv.append("--allow-other")  # who is not root needs user_allow_other in /etc/fuse.conf for this
         environment = {
             "PATH": _path(), "HOME": self.job.mounts, "RCLONE_CONFIG": os.devnull, "RCLONE_HDFS_ENCODING": "None",
             "RCLONE_HDFS_NAMENODE": source["namenode"], "RCLONE_HDFS_USERNAME": source.get("user") or _hadoop_user(),
@@ -340,44 +338,14 @@ class Mounts:
         ]
         note = {"state": state, "reason": reason, "holder": processes.identity(), "mounts": held}
         try:
-            protocol.write_json(self.job.mounts_note, note, 0o600)
+            protocol.write_json(self.job.mounts_note, note)  # a container's user must be able to read it
         except OSError:  # the disk is full, or the job directory is gone
             pass
 
 
-class HeldOutside:
-    """The same for a launcher whose mounts somebody else holds."""
-
-    def __init__(self, job: protocol.JobDirectory) -> None:
-        self.job = job
-
-    def open(self, stop: Stop) -> None:
-        """Make sure that they are there."""
-        note = self._read()
-        if note["state"] != READY:
-            raise MountError(note["reason"] or f"the inputs are not mounted any more. {INSTEAD}")
-
-    def look(self) -> str | None:
-        """Read how they are."""
-        note = self._read()
-        return note["reason"] or "the inputs are not mounted any more" if note["state"] != READY else None
-
-    check = look
-
-    def abort(self) -> None:
-        """Do nothing: their holder does it."""
-
-    close = abort
-
-    def pids(self) -> list[int]:
-        """Return none."""
-        return []
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            return dict(protocol.read_json(self.job.mounts_note))
-        except (OSError, ValueError):
-            return {"state": CLOSED, "reason": ""}
+def in_words(name: str, uri: str, how: str) -> str:
+    """Return what the step's log says of a mount."""
+    return f"input {name}: {uri} is mounted by {how}"
 
 
 def wanted(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -454,39 +422,3 @@ def _drop_if_empty(path: str) -> None:
 def _tail(path: str) -> str:
     with open(path, "rb") as file:
         return file.read()[-600:].decode("utf-8", "replace").strip()
-
-
-def main(arguments: list[str]) -> int:
-    """Hold the mounts of the job directory ``arguments[0]`` until its job has ended."""
-    job = protocol.JobDirectory(os.path.abspath(arguments[0]))
-    document = protocol.read_json(job.document)
-    over = [False]
-
-    def stop(*_: object) -> bool:
-        over[0] = True
-        return True
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
-    lines: list[str] = []
-    held = Mounts(job, wanted(document), lines.append, shared=True)
-    try:
-        held.open(lambda: over[0])
-    except MountError:
-        return 1
-    lease = float(document.get("lease_seconds") or 86400)
-    try:
-        while not over[0] and held.look() is None and _is_wanted(job, lease):
-            time.sleep(HOLDER_SECONDS)
-    finally:
-        held.close()
-    return 0
-
-
-def _is_wanted(job: protocol.JobDirectory, lease: float) -> bool:
-    if os.path.exists(job.final) or not os.path.exists(job.document):
-        return False
-    try:
-        return time.time() - os.stat(job.lease).st_mtime < lease
-    except OSError:
-        return True

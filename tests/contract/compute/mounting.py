@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, eventually, launchers, scripts
+from tests.contract.compute.contract import Case, Runner, _runs, eventually, launchers, scripts
 
 from hdfs.hdfs_cluster import HdfsCluster
 from stepwell.compute import portal
@@ -133,9 +133,10 @@ class Mounting(Case):
         handle = self.start(run, store, SLEEP)
         eventually(lambda: "up" in (run.read(handle, "logs/step.log") or ""), self.patience)
         own = {int(line.split()[0]) for line in self.left(handle) if not line.startswith("/")}
-        for pid in {*scripts(handle.job_id), *launchers(handle.job_id), *own}:
+        pids = {*scripts(handle.job_id), *launchers(handle.job_id), *own}
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not scripts(handle.job_id) and not launchers(handle.job_id), 10)
+        eventually(lambda: not any(_runs(pid) for pid in pids), 10)
         if how == "forget":
             portal.call(target.forget(handle))
         else:
