@@ -14,6 +14,7 @@ GROUP = "stepwell.compute"
 BUILT_IN = {
     "local": "stepwell.compute.kinds.local:LocalTarget",
     "docker": "stepwell.compute.kinds.docker:DockerTarget",
+    "remotedocker": "stepwell.compute.kinds.remotedocker:RemoteDockerTarget",
     "remote": "stepwell.compute.kinds.remote:RemoteTarget",
     "amlcompute": "stepwell.compute.kinds.amlcompute:AmlComputeTarget",
     "spark": "stepwell.compute.kinds.spark:SparkTarget",

@@ -32,15 +32,33 @@ class Taken(ComputeTargetException):
     """The name is taken, or the container is in another state than the call needs."""
 
 
+class NoRight(Unreachable):
+    """The daemon is there and not for us: only a change helps."""
+
+    permanent = True
+
+
+class _Broken(Exception):
+    """There was no answer; nobody has looked yet why."""
+
+
 class Daemon:
     """One daemon, as seen from this process.
 
     :param address: returns where its socket is, ``unix:///path``; asked whenever there is no connection.
     :param where: the machine that it is on, for messages.
+    :param diagnose: looks at the socket there when a call has failed, and returns the error of the system, such as
+        "Permission denied"; needed where the socket of *address* is only a way to it.
     """
 
-    def __init__(self, address: Callable[[], Coroutine[Any, Any, str]], where: str = "this machine") -> None:
+    def __init__(
+        self,
+        address: Callable[[], Coroutine[Any, Any, str]],
+        where: str = "this machine",
+        diagnose: Callable[[], Coroutine[Any, Any, tuple[str, str, str]]] | None = None,
+    ) -> None:
         self._address = address
+        self._diagnose = diagnose
         self._clients: dict[tuple[int, str], docker.APIClient] = {}
         self._pools: dict[int, ThreadPoolExecutor] = {}
         self.where = where
@@ -55,7 +73,13 @@ class Daemon:
         """
         url = await self._address()
         work = functools.partial(self._work, url, function, *arguments, **more)
-        return await asyncio.get_running_loop().run_in_executor(self._pool(), work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool(), work)
+        except _Broken as error:
+            socket, user, said = url, _user(), str(error.__cause__)
+            if self._diagnose is not None:
+                socket, user, said = await self._diagnose()
+            raise self.refused(socket, user, said) from error
 
     def _work(self, url: str, function: Callable[..., T], *arguments: Any, **more: Any) -> T:
         import docker.errors
@@ -71,7 +95,7 @@ class Daemon:
             raise Unreachable(f"Docker on {self.where} has not answered for {_SECONDS} s") from error
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
             self._clients.pop((os.getpid(), url), None)
-            raise self.refused(url, error) from error
+            raise _Broken(str(error)) from error
 
     def _client(self, url: str) -> docker.APIClient:
         import docker
@@ -89,23 +113,25 @@ class Daemon:
             pool = self._pools[os.getpid()] = ThreadPoolExecutor(_THREADS, "stepwell-docker")
         return pool
 
-    def refused(self, url: str, error: BaseException) -> Unreachable:
-        """Return why there is no connection, and what to do."""
-        said = str(error)
-        if isinstance(error, PermissionError) or "Permission denied" in said:
-            return Unreachable(
-                f"{_user()} may not use Docker on {self.where}: no right to {url}",
-                hint=f"As root there: 'usermod -aG docker {_user()}', then let the worker log in anew. Members of that "
-                "group can become root",
+    def refused(self, socket: str, user: str, said: str) -> Unreachable:
+        """Return why there is no connection, and what to do.
+
+        :param said: the error of the system.
+        """
+        if "Permission denied" in said:
+            return NoRight(
+                f"The user {user} may not use Docker on {self.where}: no right to {socket}",
+                hint=f"As root there: 'usermod -aG docker {user}', then log in anew (or start the worker anew); who is "
+                "in that group can become root",
             )
         if "FileNotFoundError" in said or "No such file" in said:
             return Unreachable(
-                f"There is no Docker on {self.where}: no socket at {url}",
-                hint="Install Docker (Debian: docker.io) and start it, or set docker_host to its socket",
+                f"There is no Docker on {self.where}, or it is stopped: no socket at {socket}",
+                hint="Install it (Debian: docker.io), start it, or set docker_host to its socket",
             )
         if "refused" in said.lower():
             return Unreachable(
-                f"Docker on {self.where} is stopped: nobody answers at {url}",
+                f"Docker on {self.where} is stopped: nobody answers at {socket}",
                 hint="Start it: 'systemctl start docker'",
             )
         return Unreachable(f"Docker on {self.where} cannot be asked: {said}")
@@ -151,4 +177,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return f"The user {os.getuid()}"
+        return str(os.getuid())

@@ -64,6 +64,8 @@ class Wish:
         if not requirements and spec["python"] is None:
             return cls(_digest(["plain"]), interpreter="python")
         split = [part for option in options for part in option.split()]
+        if all("--hash=" in line for line in requirements) and requirements:
+            split.append("--require-hashes")
         material = [spec["python"], requirements, spec["pip_options"], spec["constraints"]]
         return cls(
             _digest(material),

@@ -16,7 +16,7 @@ from stepwell.compute.docker.client import Daemon, NotThere
 from stepwell.compute.docker.containers import Containers
 from stepwell.compute.docker.images import Images, Wish
 from stepwell.compute.docker.layers import Builder
-from stepwell.compute.docker.settings import ContainerSettings, host_config, size, words
+from stepwell.compute.docker.settings import ContainerSettings, host_config, words
 from stepwell.compute.kinds.local import step_path
 from stepwell.compute.ports import Start
 from stepwell.compute.target import JobDirectoryTarget
@@ -25,6 +25,8 @@ from stepwell.errors import ComputeTargetException
 
 logger = logging.getLogger(__name__)
 
+#: The oldest Docker that does all that is asked of it.
+_OLDEST = 19
 #: The home in a job directory: the user may have none in the image.
 _HOME = ".home"
 _VARIABLES = {"USER": "stepwell", "LOGNAME": "stepwell", "LANG": "C.UTF-8"}
@@ -42,24 +44,25 @@ class _Prepared:
 
 
 class ContainerTarget(JobDirectoryTarget):
-    """Jobs in containers of one daemon, with their directories on its machine, at the same path inside and outside.
-
-    :param root: the target's folder on the daemon's machine.
-    :param cache: a folder of this machine, for what was found out about images.
-    """
+    """Jobs in containers of one daemon, with their directories on its machine, at the same path inside and outside."""
 
     reads: ClassVar[frozenset[str]] = frozenset()
     runs: ClassVar[frozenset[EntryKind]] = frozenset({"python", "command", "none", "spark"})
     runner: Containers
 
-    def __init__(self, name: str, root: str, settings: ContainerSettings, daemon: Daemon, cache: Path) -> None:
-        super().__init__(name, root, "python")
+    def contain(self, settings: ContainerSettings, daemon: Daemon, cache: Path, *, ships: bool = False) -> None:
+        """Make this target one of containers, once its files are known.
+
+        :param cache: a folder of this machine, for what was found out about images.
+        :param ships: see :class:`Images`.
+        """
         self.settings = settings
         self.daemon = daemon
-        self.images = Images(daemon, cache, Builder(settings.network, self.tools))
-        self._prepared: dict[str, _Prepared] = {}
+        self.images = Images(daemon, cache, Builder(settings.network, self.tools), ships=ships)
+        self.runner = Containers(daemon, self.files, self.name, self.root, self.complete)
+        self._known: dict[str, _Prepared] = {}
         self._gates: Wish | None = None
-        self._rootless: bool | None = None
+        self._info: dict[str, Any] | None = None
 
     async def owner(self) -> str:
         """Return whose files the worker's are on the daemon's machine, "uid:gid"."""
@@ -103,7 +106,7 @@ class ContainerTarget(JobDirectoryTarget):
         elif wish == Wish.of(gates_specification()):
             self._gates = wish
         layer = await self.images.environment(below, wish, log)
-        self._prepared[key] = _Prepared(layer.facts, settings, more)
+        self._known[key] = _Prepared(layer.facts, settings, more)
         return EnvironmentRef(
             key=key,
             python=layer.facts["python"],
@@ -149,7 +152,7 @@ class ContainerTarget(JobDirectoryTarget):
         return found
 
     def _facts(self, environment: EnvironmentRef) -> Mapping[str, Any]:
-        prepared = self._prepared.get(environment.key)
+        prepared = self._known.get(environment.key)
         return {} if prepared is None else prepared.facts
 
     def _variables(self, environment: EnvironmentRef, layout: Layout) -> dict[str, str]:
@@ -161,7 +164,7 @@ class ContainerTarget(JobDirectoryTarget):
 
     def needs(self, entry: Entry, environment: EnvironmentRef, layout: Layout) -> dict[str, Any]:
         """Return the image, the limits, and what the container sees of the machine."""
-        prepared = self._prepared.get(environment.key)
+        prepared = self._known.get(environment.key)
         settings, more = (self.settings, {}) if prepared is None else (prepared.settings, prepared.more)
         return {
             "image": environment.image or self.base_image,
@@ -178,9 +181,11 @@ class ContainerTarget(JobDirectoryTarget):
 
     async def complete(self, start: Start) -> tuple[str, list[str]]:
         """Return who runs in the container, and its mounts; with a home, and a name for a user that the image lacks."""
-        needs, owner = start.needs, await self.owner()
+        needs, owner, info = start.needs, await self.owner(), await self.info()
+        if problems := self._beyond(needs["host_config"], info):
+            raise ComputeTargetException(f"{problems[0][:1].upper()}{problems[0][1:]}", hint="Ask for less")
         user = needs["user"] or owner
-        if await self.is_rootless():
+        if _is_rootless(info):
             user = "0:0"  # outside of the container that is whoever runs the daemon
         await self.files.make(posixpath.join(start.directory, _HOME), 0o700)
         if needs["user"] and needs["user"].partition(":")[0] != owner.partition(":")[0]:
@@ -207,20 +212,20 @@ class ContainerTarget(JobDirectoryTarget):
             await self.files.write(path, text.encode())
         return path
 
-    async def is_rootless(self) -> bool:
-        """Return whether the daemon runs without root's rights; root in a container is its user outside, then."""
-        if self._rootless is None:
-            self._rootless = _is_rootless((await self.daemon.call(_about))[0])
-        return self._rootless
+    async def info(self) -> dict[str, Any]:
+        """Return what the daemon says of its machine; asked once."""
+        if self._info is None:
+            self._info = await self.daemon.call(_about)
+        return self._info
 
     # -- looking at it -------------------------------------------------------------------------------------------------
 
     async def look_at_daemon(self) -> tuple[dict[str, Any], list[str]]:
         """Return what the daemon says about itself, and what of it does not do for this target."""
-        info, version = await self.daemon.call(_about)
+        self._info = None
+        info = await self.info()
         facts = {
-            "docker": version["Version"],
-            "api": version["ApiVersion"],
+            "docker": info["ServerVersion"],
             "architecture": info.get("Architecture"),
             "cores": info.get("NCPU"),
             "memory_bytes": info.get("MemTotal"),
@@ -230,16 +235,21 @@ class ContainerTarget(JobDirectoryTarget):
             "base_image": self.base_image,
             "root": self.root,
         }
-        problems = []
-        if tuple(int(part) for part in facts["api"].split(".")) < (1, 40):
-            problems.append(f"Docker {facts['docker']} is too old: 19.03 or later is needed")
-        memory = None if self.settings.memory is None else size("memory", self.settings.memory)
-        if memory and facts["memory_bytes"] and memory > facts["memory_bytes"]:
-            has = words(facts["memory_bytes"])
-            problems.append(f"memory={self.settings.memory!r} is more than {self.daemon.where} has: {has}")
-        if self.settings.cpus and facts["cores"] and self.settings.cpus > facts["cores"]:
-            problems.append(f"cpus={self.settings.cpus!r} is more than {self.daemon.where} has: {facts['cores']}")
+        problems = self._beyond(host_config(self.settings), info)
+        if int(str(facts["docker"]).partition(".")[0]) < _OLDEST:
+            problems.append(f"Docker {facts['docker']} is too old: {_OLDEST} or later is needed")
         return facts, problems
+
+    def _beyond(self, limits: Mapping[str, Any], info: Mapping[str, Any]) -> list[str]:
+        """Return what of the limits is more than the daemon's machine has."""
+        found = []
+        memory, there = limits.get("Memory") or 0, info.get("MemTotal") or 0
+        if there and memory > there:
+            found.append(f"memory={words(memory)} is more than {self.daemon.where} has: {words(there)}")
+        cpus, cores = (limits.get("NanoCpus") or 0) / 1e9, info.get("NCPU") or 0
+        if cores and cpus > cores:
+            found.append(f"cpus={cpus:g} is more than {self.daemon.where} has: {cores}")
+        return found
 
     async def try_out(self, facts: dict[str, Any], problems: list[str]) -> None:
         """Start a container of the base image, if that is there, as jobs are started; add what is found."""
@@ -268,8 +278,8 @@ class ContainerTarget(JobDirectoryTarget):
             problems.append(problem)
 
 
-def _about(client: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    return dict(client.info()), dict(client.version())
+def _about(client: Any) -> dict[str, Any]:
+    return dict(client.info())
 
 
 def _is_rootless(info: Mapping[str, Any]) -> bool:

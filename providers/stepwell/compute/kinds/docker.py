@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from stepwell.compute.contract import Report
 from stepwell.compute.disk import DiskFiles
 from stepwell.compute.docker.client import local_daemon
-from stepwell.compute.docker.containers import Containers
 from stepwell.compute.docker.settings import ContainerSettings
 from stepwell.compute.docker.target import ContainerTarget
 from stepwell.compute.kinds.local import LEAST_DISK
@@ -39,11 +38,10 @@ class DockerTarget(ContainerTarget):
         docker_host: str | None = None,
     ) -> None:
         folder = os.path.abspath(root)
-        daemon = local_daemon(check_host(docker_host))
-        super().__init__(name, folder, settings or ContainerSettings(), daemon, Path(folder))
+        super().__init__(name, folder, "python")
         self.files = DiskFiles()
-        self.runner = Containers(self.daemon, self.files, name, folder, self.complete)
         self.exec = LocalExec()
+        self.contain(settings or ContainerSettings(), local_daemon(check_host(docker_host)), Path(folder))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], root: str) -> DockerTarget:
