@@ -35,6 +35,7 @@ UV = TOOLS / "bin" / "uv"
 #: Program → Debian package, of what tests/machines starts.
 MACHINES = {
     "dockerd": "docker.io",
+    "debootstrap": "debootstrap",
     "docker-init": "tini",
     "sshd": "openssh-server",
     "ssh-keyscan": "openssh-client",

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,12 +32,12 @@ class DockerDaemon:
 
     :param folder: for all that it keeps.
     :param bridge: give it networks of its own, as compose needs them; then it shares the firewall with other daemons of
-        this machine.
+        this machine. The bridge has a name of its own: daemons without one remove ``docker0``.
     """
 
     def __init__(self, folder: Path, *, bridge: bool = False) -> None:
         self.folder = folder
-        self.bridge = bridge
+        self.bridge = f"sw{zlib.crc32(str(folder).encode()):08x}" if bridge else None
         self.socket = folder / "docker.sock"
         self.log = folder / "dockerd.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -64,7 +65,7 @@ class DockerDaemon:
         mine += [f"--pidfile={self.folder}/dockerd.pid", f"--host={self.host}"]
         (self.folder / "daemon.json").write_text("{}")  # not the configuration of this machine's own daemon
         mine += [f"--config-file={self.folder}/daemon.json"]
-        mine += [] if self.bridge else ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
+        mine += self._network()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([program, *mine], stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 30
@@ -73,6 +74,20 @@ class DockerDaemon:
                 self.stop()
                 raise DockerError("dockerd does not start: " + self.log.read_text(errors="replace")[-1500:])
             time.sleep(0.1)
+
+    def _network(self) -> list[str]:
+        if self.bridge is None:
+            return ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
+        routes = subprocess.run(["ip", "-4", "route"], capture_output=True, text=True, check=True).stdout
+        if f"dev {self.bridge}" not in routes:
+            free = next(number for number in range(256) if f"10.210.{number}." not in routes)
+            for words in (
+                ["link", "add", self.bridge, "type", "bridge"],
+                ["address", "add", f"10.210.{free}.1/24", "dev", self.bridge],
+                ["link", "set", self.bridge, "up"],
+            ):
+                subprocess.run(["ip", *words], check=True, capture_output=True)
+        return [f"--bridge={self.bridge}", "--default-address-pool=base=10.211.0.0/16,size=24"]
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a ``docker`` command on this daemon."""
@@ -115,6 +130,8 @@ class DockerDaemon:
     def remove(self) -> None:
         """Stop it and remove all that it kept."""
         self.stop()
+        if self.bridge is not None:
+            subprocess.run(["ip", "link", "delete", self.bridge], capture_output=True, check=False)
         for mount in sorted((line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()), reverse=True):
             if mount.startswith(f"{self.folder}/"):
                 subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
