@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from stepwell.environment.conda import CondaDependencies
 from stepwell.environment.docker import DockerSection
 from stepwell.environment.refused import Section, no_such, not_built
+from stepwell.environment.spark import SparkSection
 from stepwell.environment.specification import from_requirements_file, logger, normal
 from stepwell.errors import EnvironmentException
 from stepwell.runtime.errors import UserErrorException
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
 #: v1's curated environments have these names.
 _RESERVED = ("Microsoft", "AzureML")
-_SPARK: dict[str, Any] = {"repositories": [], "packages": [], "precache_packages": True}
 _DATABRICKS: dict[str, Any] = {
     f"{kind}_libraries": [] for kind in ("maven", "pypi", "rcran", "jar", "egg")
 }  # v1's five lists
-_SECTIONS = ("spark", "databricks")
+_SECTIONS = ("databricks",)
 
 
 class PythonSection:
@@ -104,7 +104,7 @@ class Environment:
         self.python = PythonSection()
         self.environment_variables: dict[str, str] = {}
         self.docker = DockerSection()
-        self.spark = Section("environment.spark", _SPARK, "Give jars and settings to the Spark step itself")
+        self.spark = SparkSection()
         self.databricks = Section("environment.databricks", _DATABRICKS, "Give the packages as conda dependencies")
         self._requirements: str | None = None
         self._constraints: list[str] = []
@@ -114,6 +114,8 @@ class Environment:
             raise not_built(f"environment.{name} = {value!r}", getattr(self, name)._hint)
         if name == "docker" and not isinstance(value, DockerSection):
             raise UserErrorException(f"environment.docker is {value!r}", allowed=["its own section, to be filled in"])
+        if name == "spark" and not isinstance(value, SparkSection):
+            raise UserErrorException(f"environment.spark is {value!r}", allowed=["SparkSection"])
         if name == "python" and not isinstance(value, PythonSection):
             raise UserErrorException(f"environment.python is {value!r}", allowed=["its own section, to be filled in"])
         if name == "environment_variables" and not isinstance(value, Mapping):
@@ -281,7 +283,7 @@ class Environment:
 
         :raises EnvironmentException: a file is missing or malformed.
         """
-        say, docker = log or logger.info, self.docker.serialize()
+        say, docker, spark = log or logger.info, self.docker.serialize(), self.spark.serialize()
         if self.python.user_managed_dependencies:
             return normal(
                 {
@@ -289,6 +291,7 @@ class Environment:
                     "interpreter": self.python.interpreter_path,
                     "variables": self.environment_variables,
                     "docker": docker,
+                    "spark": spark,
                 }
             )
         spec = self.python.conda_dependencies.specification(log=say)
@@ -297,11 +300,17 @@ class Environment:
             for key in ("pip", "pip_options", "constraints"):
                 spec[key] = [*file[key], *spec[key]]
         spec["constraints"] = [*spec["constraints"], *self._constraints]
-        return normal({**spec, "variables": {**spec["variables"], **self.environment_variables}, "docker": docker})
+        variables = {**spec["variables"], **self.environment_variables}
+        return normal({**spec, "variables": variables, "docker": docker, "spark": spark})
 
     def serialize(self) -> dict[str, Any]:
         """Plain JSON that says the same, without reading a file: what a DAG's serialised form holds."""
-        more = {"docker": self.docker.serialize(), "constraints": [*self._constraints], "version": self.version}
+        more = {
+            "docker": self.docker.serialize(),
+            "spark": self.spark.serialize(),
+            "constraints": [*self._constraints],
+            "version": self.version,
+        }
         return {
             **{key: value for key, value in more.items() if value},
             "name": self.name,
@@ -327,6 +336,7 @@ class Environment:
         made._requirements = data["requirements"]
         made.environment_variables = dict(data["variables"])
         made.docker = DockerSection.deserialize(data.get("docker") or {})
+        made.spark = SparkSection.deserialize(data.get("spark") or {})
         made._constraints = [*data.get("constraints", [])]
         made.version = data.get("version")
         return made
@@ -341,7 +351,7 @@ class Environment:
 
 
 _ATTRIBUTES = (
-    "name", "version", "python", "environment_variables", "docker", *_SECTIONS, "r", "asset_id",
+    "name", "version", "python", "environment_variables", "docker", "spark", *_SECTIONS, "r", "asset_id",
     "inferencing_stack_version", "_requirements", "_constraints",
 )  # fmt: skip
 

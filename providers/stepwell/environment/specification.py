@@ -1,8 +1,9 @@
 """The normal form of an environment: plain JSON, the same for the same wish, whatever it was written in.
 
 ``{"python": "3.11" | ">=3.9,<3.12" | None, "conda": [...], "channels": [...], "pip": [...], "pip_options": [...],
-"constraints": [...], "user_managed": bool, "interpreter": path | None, "variables": {}, "docker": {}}``. ``docker``
-holds what ``environment.docker`` says, for compute targets that run containers. ``conda`` holds what a
+"constraints": [...], "user_managed": bool, "interpreter": path | None, "variables": {}, "docker": {}, "spark": {}}``.
+``docker`` holds what ``environment.docker`` says, for compute targets that run containers; ``spark`` what
+``environment.spark`` says, for Spark steps. ``conda`` holds what a
 conda file asks of conda: conda's names, pip's versions (``numpy==1.19.*``); the builder maps the names. ``channels``
 are those of the conda file, in its order; they count only where conda itself builds. Nothing is read before
 :func:`specification` is called.
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stepwell.environment import conda_names, docker, requirements, strict_yaml
+from stepwell.environment import conda_names, docker, requirements, spark, strict_yaml
 from stepwell.errors import EnvironmentException
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def empty() -> dict[str, Any]:
         "interpreter": None,
         "variables": {},
         "docker": {},
+        "spark": {},
     }
 
 
@@ -113,6 +115,7 @@ def normal(data: Mapping[str, Any]) -> dict[str, Any]:
     spec["python"] = None if spec["python"] is None else python_version(spec["python"], "Environment specification")
     spec["variables"] = _variables(spec["variables"], "Environment specification")
     spec["docker"] = docker.normal(spec["docker"])
+    spec["spark"] = spark.normal(spec["spark"])
     if spec["user_managed"] and not spec["interpreter"]:
         spec["interpreter"] = "python"  # v1's default
     return spec

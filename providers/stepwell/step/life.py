@@ -21,6 +21,7 @@ from stepwell.compute import portal
 from stepwell.compute.contract import EnvironmentRef, Handle, Job, Outcome
 from stepwell.compute.resolve import target_for
 from stepwell.environment import gates_specification, merge, spark_packages
+from stepwell.environment.spark import with_packages
 from stepwell.errors import (
     ActivityFailedException,
     GateFailedException,
@@ -243,6 +244,8 @@ class Life(Deciding):
         if self._environment is None:
             environment = job.environment_of(self.ws, self.spec, self.log.info)
             self._environment = merge(environment, self.spec.packages) if self.spec.packages else environment
+            if self.spec.spark is not None and environment["spark"]:
+                self.spec = replace(self.spec, spark=with_packages(self.spec.spark, environment["spark"]))
         if self.target.engine == "spark" and not self._environment["user_managed"]:
             return merge(self._environment, spark_packages(gated=gated))
         return self._environment

@@ -59,6 +59,7 @@ def test_a_conda_file(tmp_path: Path) -> None:
         "interpreter": None,
         "variables": {"MODE": "1"},
         "docker": {},
+        "spark": {},
     }
     assert pip_requirements(spec) == ["numpy==1.26.*", "scikit-learn>=1.3", "six==1.17.0", "torch==2.1.0"]
     assert len(said) == 1

@@ -139,7 +139,7 @@ def test_names(name: str) -> None:
     [
         ("docker.build_context", object()),
         ("docker.base_image_registry", object()),
-        ("spark.precache_packages", False),
+        ("databricks.jar_libraries", [1]),
         ("r", object()),
         ("python.base_conda_environment", "base"),
         ("inferencing_stack_version", "latest"),
@@ -240,12 +240,8 @@ def test_a_misspelt_attribute_of_an_environment_is_refused_with_the_nearest(wher
 
 def test_sections_and_lists_cannot_be_filled_in_silence() -> None:
     env = Environment("e")
-    for change in (
-        lambda: env.spark.packages.extend([1]),
-        lambda: env.databricks.maven_libraries.insert(0, 1),
-    ):
-        with pytest.raises(UserErrorException, match=r"Changing environment\.\w+\.\w+ is not built yet"):
-            change()
+    with pytest.raises(UserErrorException, match=r"Changing environment\.\w+\.\w+ is not built yet"):
+        env.databricks.maven_libraries.insert(0, 1)
     for name, value in (("python", "3.11"), ("environment_variables", ["A=1"]), ("docker", object())):
         with pytest.raises(UserErrorException, match=rf"environment\.{name} is"):
             setattr(env, name, value)
