@@ -29,7 +29,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "cli": ["stepwell.cli.get_commands"],
         "plugins": [{"name": "stepwell", "plugin-class": "stepwell.ui.plugin.StepwellPlugin"}],
-        "connection-types": [_WORKSPACE, _DATASTORE, _COMPUTE],
+        "connection-types": [_WORKSPACE, _DATASTORE, _COMPUTE, _MACHINE],
         "config": {
             "stepwell": {
                 "description": "Settings of Stepwell.",
@@ -92,5 +92,35 @@ _COMPUTE: dict[str, Any] = {
     "conn-fields": {
         "target": _text("Name of the compute target"),
         "workspace": _text("Workspace"),
+    },
+}
+
+# A connection that is a compute target by itself. Fields that do not allow null are required in Airflow's form.
+_MACHINE: dict[str, Any] = {
+    "connection-type": "stepwell_ssh",
+    "hook-class-name": "stepwell.hooks.MachineHook",
+    "hook-name": "Stepwell machine over SSH",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema"],
+        "relabeling": {"host": "Address", "login": "User"},
+        "placeholders": {"host": "gpu.example.org", "port": "22"},
+    },
+    "conn-fields": {
+        "kind": {
+            "label": "Kind of compute target",
+            "schema": {"type": "string", "enum": ["remote", "remotedocker", "cluster"], "default": "remote"},
+        },
+        "host_key": {
+            "label": "Host key (ssh-ed25519 AAAA…): ssh-keyscan shows it, the machine itself confirms it",
+            "schema": {"type": "string", "minLength": 40},
+        },
+        "private_key": _text("Private key (instead of a password)", format="multiline"),
+        "private_key_passphrase": _text("Passphrase of the private key", format="password"),
+        "root": _text("Folder there (default: ~/.stepwell)"),
+        "python": _text("Python there (default: python3)"),
+        "base_image": _text("Docker: the image of steps that name none"),
+        "storage": _text("Cluster: a datastore on its HDFS"),
+        "queue": _text("Cluster: the YARN queue"),
+        "workspace": _text("Workspace (default: all)"),
     },
 }

@@ -92,7 +92,7 @@ def test_airflow_finds_the_provider_its_connections_and_its_links() -> None:
     manager = ProvidersManager()
     assert "airflow-provider-stepwell" in manager.providers
     assert {"stepwell.links.RunLink", "stepwell.links.ValidationReportLink"} <= set(manager.extra_links_class_names)
-    for kind in ("workspace", "datastore", "compute"):
+    for kind in ("workspace", "datastore", "compute", "ssh"):
         assert manager.hooks[f"stepwell_{kind}"] is not None
 
 

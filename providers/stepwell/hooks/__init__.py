@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 _WHERE = {
     "ComputeTargetHook": "stepwell.hooks.compute",
     "DatastoreHook": "stepwell.hooks.datastore",
+    "MachineHook": "stepwell.hooks.compute",
     "WorkspaceHook": "stepwell.hooks.workspace",
 }
 
@@ -15,6 +16,7 @@ __all__ = sorted(_WHERE)
 
 if TYPE_CHECKING:
     from stepwell.hooks.compute import ComputeTargetHook as ComputeTargetHook
+    from stepwell.hooks.compute import MachineHook as MachineHook
     from stepwell.hooks.datastore import DatastoreHook as DatastoreHook
     from stepwell.hooks.workspace import WorkspaceHook as WorkspaceHook
 

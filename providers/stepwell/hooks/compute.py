@@ -52,11 +52,10 @@ class ComputeTargetHook(BaseHook):
 
     def probe(self) -> dict[str, Any]:
         """Look at the target now and return the dated report: facts, and problems if it cannot work."""
-        from stepwell.compute import portal
-        from stepwell.compute.resolve import target_for
+        from stepwell.compute.attaching import look
 
         found = self.get_conn()
-        return portal.call(target_for(found.workspace, found.name).probe(), timeout=120).to_dict()
+        return look(found.workspace, found._record)[0].to_dict()
 
     def test_connection(self) -> tuple[bool, str]:
         """Probe the target."""
@@ -65,3 +64,19 @@ class ComputeTargetHook(BaseHook):
         except Exception as error:
             return False, str(error)
         return bool(report["ok"]), "; ".join(report["problems"]) or f"It works: {report['facts']}"
+
+
+class MachineHook(ComputeTargetHook):
+    """A compute target made by hand, as a connection of a machine behind SSH; the connection's id is the target's name.
+
+    :param machine_conn_id: the connection.
+    :param workspace: name of the workspace.
+    """
+
+    conn_name_attr = "machine_conn_id"
+    default_conn_name = "stepwell_machine_default"
+    conn_type = "stepwell_ssh"
+    hook_name = "Stepwell machine over SSH"
+
+    def __init__(self, machine_conn_id: str = default_conn_name, workspace: str | None = None, **kwargs: Any) -> None:
+        super().__init__(target=machine_conn_id, workspace=workspace, **kwargs)

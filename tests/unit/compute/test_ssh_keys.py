@@ -8,41 +8,18 @@ from typing import Any
 
 import asyncssh
 import pytest
+from tests.support.connections import Kept
 
 from stepwell.compute import portal
 from stepwell.compute.ssh import hostkeys, keys
 from stepwell.errors import ComputeTargetException, UserErrorException
 from stepwell.workspace import Workspace
-from stepwell.workspace.connections import ConnectionInfo, EnvironmentConnections, set_connection_source
+from stepwell.workspace.connections import EnvironmentConnections, set_connection_source
 
 
 def generate(path: Path, *options: str, passphrase: str = "") -> Path:
     subprocess.run(["ssh-keygen", "-q", *options, "-N", passphrase, "-f", str(path)], check=True)
     return path
-
-
-class Kept:
-    """Connections in memory: a store as Airflow's, without its database."""
-
-    def __init__(self) -> None:
-        self.all: dict[str, ConnectionInfo] = {}
-
-    def get(self, conn_id: str) -> ConnectionInfo | None:
-        return self.all.get(conn_id)
-
-    def check(self, conn_id: str) -> None: ...
-
-    def add(self, connection: ConnectionInfo, description: str) -> bool:
-        return self.all.setdefault(connection.conn_id, connection) is connection
-
-    def put(self, connection: ConnectionInfo, description: str) -> None:
-        self.all[connection.conn_id] = connection
-
-    def remove(self, conn_id: str) -> None:
-        self.all.pop(conn_id, None)
-
-    def ids(self, conn_type: str) -> list[str]:
-        return sorted(name for name, one in self.all.items() if one.conn_type == conn_type)
 
 
 @pytest.fixture

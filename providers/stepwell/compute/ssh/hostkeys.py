@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import ipaddress
+import logging
 import os
 import re
 from collections.abc import Iterable
@@ -27,6 +28,8 @@ _TYPES: tuple[tuple[str, ...], ...] = (
 _KNOWN = frozenset({"ssh-rsa", *_TYPES[0], *_TYPES[1]})
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
 _FORMS = ("ssh-ed25519 AAAA…", "ecdsa-sha2-nistp256 AAAA…", "ssh-rsa AAAA…")
+# Else the task log tells of each connection's handshake.
+logging.getLogger("asyncssh").setLevel(logging.WARNING)
 #: How long a host may take to show its key, in seconds.
 SCAN_SECONDS = 10.0
 
