@@ -8,7 +8,7 @@ import posixpath
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from stepwell.compute import shipping
 from stepwell.compute.contract import Handle, Job, Outcome, Status, Transfer, Unreachable
@@ -30,6 +30,9 @@ _MANIFEST, _DRAFTS = ".staged.json", ".drafts"
 
 class JobDirectoryTarget(JobDirectories):
     """A target that keeps the job directory protocol on its own files."""
+
+    #: How much of a log is read at a time, in bytes.
+    log_piece: ClassVar[int] = _LOG_PIECE
 
     # -- stage and submit --------------------------------------------------------------------------------------------
 
@@ -172,7 +175,10 @@ class JobDirectoryTarget(JobDirectories):
             touched = await self.files.modified(at.pid)
             alive = touched is not None and await self.files.now() - touched < SILENT_SECONDS
         if alive:
-            return Status("queued" if await self._exists(at.queued) else "running", look.detail)
+            waits = await self._read(at.queued)
+            if waits is not None:
+                return Status("queued", waits.decode("utf-8", "replace") or look.detail)
+            return Status("running", look.detail)
         # Dead. It may have written the final status since we looked; if not, this is it.
         await self.runner.sweep(job_id, process)
         request = await self._json(at.cancel)
@@ -191,9 +197,11 @@ class JobDirectoryTarget(JobDirectories):
         pause, over, heard = POLL_FIRST, False, time.monotonic()
         while True:
             try:
-                piece = await self.files.read(at.step_log, offset, _LOG_PIECE)
-            except (FileNotFoundError, Unreachable):
+                piece = await self.files.read(at.step_log, offset, self.log_piece)
+            except FileNotFoundError:
                 piece = b""
+            except Unreachable:
+                piece, over = b"", False  # the last lines are still to come
             if piece:
                 offset += len(piece)
                 pause = POLL_FIRST

@@ -36,8 +36,10 @@ class RemoteTarget(JobDirectoryTarget):
 
     kind: ClassVar[str] = "remote"
     reads: ClassVar[frozenset[str]] = frozenset()
+    mounts: ClassVar[frozenset[str]] = frozenset({"hdfs"})
     deferrable: ClassVar[bool] = True
     poll_seconds: ClassVar[float] = 2.0
+    log_piece: ClassVar[int] = 1 << 22  # the way there may be long
     files: ssh.SshFiles
     exec: ssh.SshExec
 

@@ -43,6 +43,8 @@ _CIPHERS = (
     "aes128-ctr",
 )
 _PUMP = 1 << 18
+#: Operations that may be done twice.
+_AGAIN = frozenset("read write make touch modified names now gather sizes tree remove look stop sweep".split())
 
 _connections: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Address, Connection]]
 _connections = weakref.WeakKeyDictionary()
@@ -185,7 +187,16 @@ class Connection:
         return found
 
     async def request(self, op: str, body: bytes = b"", **arguments: Any) -> tuple[Any, bytes]:
-        """Ask the agent for an operation, see :meth:`stepwell.compute.ssh.agent.Agent.request`."""
+        """Ask the agent for an operation, see :meth:`stepwell.compute.ssh.agent.Agent.request`.
+
+        What may be done twice is asked for once more if the connection turns out to be lost.
+        """
+        agent = await self.agent()
+        try:
+            return await agent.request(op, body, **arguments)
+        except Lost:
+            if op not in _AGAIN or agent.over is None:
+                raise
         return await (await self.agent()).request(op, body, **arguments)
 
     async def hello(self) -> dict[str, Any]:
@@ -286,7 +297,8 @@ async def _connect(address: Address) -> Any:
     opening = asyncssh.connect(
         address.host, address.port, username=address.login, password=address.password,
         client_keys=[key] if key is not None else None, known_hosts=(trusted, [], []), config=None, agent_path=None,
-        gss_host=None, x509_trusted_certs=None, compression_algs=None, encryption_algs=list(_CIPHERS),
+        server_host_key_algs=_algorithms(address.host_keys), gss_host=None,
+        x509_trusted_certs=None, compression_algs=None, encryption_algs=list(_CIPHERS),
         keepalive_interval=KEEPALIVE_SECONDS, keepalive_count_max=KEEPALIVE_COUNT,
         connect_timeout=None, login_timeout=None,
     )  # fmt: skip
@@ -305,6 +317,13 @@ async def _connect(address: Address) -> Any:
         raise _not_let_in(address, key is not None) from error
     except (asyncssh.Error, OSError) as error:
         raise Unreachable(f"{address} cannot be reached: {_words(error)}") from error
+
+
+def _algorithms(keys: tuple[str, ...]) -> list[str]:
+    """Return the signatures that the host can give with one of its pinned keys, so that it shows one of those."""
+    kinds = list(dict.fromkeys(key.split()[0] for key in keys))
+    rsa = ["rsa-sha2-512", "rsa-sha2-256"]
+    return [name for kind in kinds for name in (rsa if kind == "ssh-rsa" else [kind])]
 
 
 def _not_let_in(address: Address, has_key: bool) -> Refused:

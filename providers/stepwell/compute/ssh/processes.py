@@ -39,7 +39,10 @@ class SshRunner:
     async def start(self, start: Start) -> _Started:
         """Start a launcher."""
         agent, token = await connection(self.address).agent(), uuid.uuid4().hex
-        await agent.request("start", token=token, argv=list(start.argv), directory=start.directory)
+        argv = list(start.argv)
+        if argv[0] == self.address.python:  # it may be below ~, which no shell expands here
+            argv[0] = agent.hello["python"]
+        await agent.request("start", token=token, argv=argv, directory=start.directory)
         return _Started(agent, token)
 
     async def look(self, jobs: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Look]:
