@@ -26,7 +26,7 @@ STATES = {
     "error": "ended", "dead": "ended", "killed": "ended", "success": "ended",
 }  # fmt: skip
 #: Lines that say nothing about why a batch did not begin.
-_NOISE = re.compile(
+NOISE = re.compile(
     r"\s*at [\w$.]+\(|\s*\.\.\. \d+ (more|common)|\d\d/\d\d/\d\d [\d:]+ (INFO|WARN|DEBUG|TRACE) "
     r"|WARNING: Using incub|Using Spark's default log4j|Setting default log level|To adjust logging level"
     r"|(stdout|stderr|YARN Diagnostics): *$"
@@ -100,7 +100,7 @@ class LivyBatches:
         answer = await self._ask("GET", f"/batches/{session['id']}/log?size={_LAST_LINES}")
         log = answer.json().get("log") or [] if answer.status_code < 400 else []
         return "\n".join(
-            line for text in log for line in str(text).splitlines() if line.strip() and not _NOISE.match(line)
+            line for text in log for line in str(text).splitlines() if line.strip() and not NOISE.match(line)
         )
 
     async def kill(self, name: str) -> None:

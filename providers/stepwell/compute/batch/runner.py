@@ -150,10 +150,10 @@ class BatchRunner:
         await self.batches.forget(self.name(job_id))
 
     async def known(self) -> dict[str, float]:
-        """Return the jobs whose batches the service still keeps."""
+        """Return the jobs whose batches have not ended; the records of others the service drops by itself."""
         seen = await self.batches.seen()
         return {
             name[: -len(self._suffix)]: batch.started
             for name, batch in seen.items()
-            if name.endswith(self._suffix) and batch.started is not None
+            if name.endswith(self._suffix) and batch.state != "ended" and batch.started is not None
         }
