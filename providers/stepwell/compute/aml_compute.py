@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from stepwell.compute import records
+from stepwell.compute import portal, records
 from stepwell.compute.base import ComputeTarget, Configuration
+from stepwell.compute.settings import Form, Setting
 from stepwell.errors import ComputeTargetException
 
 if TYPE_CHECKING:
@@ -54,13 +56,43 @@ class AmlComputeStatus:
 
 
 class AmlCompute(ComputeTarget):
-    """Nodes for training. For now a node is a slot on this machine: ``max_nodes`` jobs run, more wait.
+    """Nodes for training. A node is a slot on another compute target, its *backing*: ``max_nodes`` jobs run, more wait.
 
     ``vm_size`` is kept in the record and not looked at.
     """
 
     _compute_type = "AmlCompute"
     _managed = True
+    kind = "amlcompute"
+    form = Form(
+        "AmlCompute",
+        "at most max_nodes jobs at a time, on another compute target",
+        (
+            Setting("backing_target", "the compute target whose machine runs the jobs: local, docker, remote, …",
+                    default="local", flags=("--backing-target", "--backing")),
+            Setting("max_nodes", "how many jobs run at a time", "integer", required=True),
+            Setting("min_nodes", "how many nodes are said to be there when none is used", "integer", default=0),
+            Setting("idle_seconds_before_scaledown", "kept, as in v1", "integer", default=1800),
+            Setting("vm_size", "kept, and not looked at", default=""),
+            Setting("vm_priority", "kept, and not looked at", default="dedicated",
+                    choices=("dedicated", "lowpriority")),
+            Setting("location", "kept, and not looked at"),
+        ),
+        managed=True,
+    )  # fmt: skip
+
+    @classmethod
+    def configuration(
+        cls, values: Mapping[str, Any], tags: Mapping[str, str] | None = None, description: str | None = None
+    ) -> Configuration:
+        """Return what :meth:`create` needs, from plain values.
+
+        :raises UserErrorException: a value is unknown, not right, or missing.
+        :raises ComputeTargetException: the numbers do not go together.
+        """
+        made = super().configuration(values, tags, description)
+        _scale(*(made.settings[key] for key in _NUMBERS))
+        return made
 
     @staticmethod
     def provisioning_configuration(
@@ -72,11 +104,15 @@ class AmlCompute(ComputeTarget):
         tags: dict[str, str] | None = None,
         description: str | None = None,
         location: str | None = None,
+        *,
+        backing: str = "local",
         **more: Any,
     ) -> Configuration:
         """Return what :meth:`ComputeTarget.create` needs.
 
         :param max_nodes: how many jobs run at a time; required.
+        :param backing: the compute target on whose machine they run, as it runs its own: ``local``, or an attached
+            one of the kinds ``docker``, ``remote`` or ``remotedocker``. (Azure has machines of its own.)
         :raises ComputeTargetException: a value is not allowed, or names what is not built.
         """
         for key, value in more.items():
@@ -90,11 +126,14 @@ class AmlCompute(ComputeTarget):
             )
         if max_nodes is None:
             raise ComputeTargetException("max nodes count is mandatory", hint="Give max_nodes=1 or more")
+        if not isinstance(backing, str) or not backing:
+            raise ComputeTargetException(f"backing={backing!r} is not right", allowed=["the name of a compute target"])
         settings = {
             "vm_size": vm_size,
             "vm_priority": vm_priority,
             **_scale(min_nodes, max_nodes, idle_seconds_before_scaledown),
             "location": location,
+            "backing_target": backing,
         }
         return Configuration(AmlCompute, "amlcompute", settings, None, tags, description)
 
@@ -135,7 +174,7 @@ class AmlCompute(ComputeTarget):
     def scale_settings(self) -> dict[str, int]:
         """The numbers of nodes."""
         settings = self._record["configuration"]
-        return {key: settings[key] for key in ("min_nodes", "max_nodes", "idle_seconds_before_scaledown")}
+        return {key: settings[key] for key in _NUMBERS}
 
     def update(
         self,
@@ -143,7 +182,7 @@ class AmlCompute(ComputeTarget):
         max_nodes: int | None = None,
         idle_seconds_before_scaledown: int | None = None,
     ) -> None:
-        """Change the numbers of nodes; jobs that run or wait keep the number that they started with.
+        """Change the numbers of nodes. Jobs that wait start if there are more now; those that run go on.
 
         :raises ComputeTargetException: a number is not allowed.
         """
@@ -158,18 +197,18 @@ class AmlCompute(ComputeTarget):
         )
         settings = {**self._record["configuration"], **changed}
         self._record = records.write(self._ws, {**self._record, "configuration": settings})
+        portal.call(self._slots().resize())
 
     def _slots(self) -> AmlComputeTarget:
         return cast("AmlComputeTarget", self.target())
 
 
+_NUMBERS = ("min_nodes", "max_nodes", "idle_seconds_before_scaledown")
+
+
 def _scale(min_nodes: object, max_nodes: object, idle_seconds: object) -> dict[str, int]:
     found: dict[str, int] = {}
-    for key, value in (
-        ("min_nodes", min_nodes),
-        ("max_nodes", max_nodes),
-        ("idle_seconds_before_scaledown", idle_seconds),
-    ):
+    for key, value in zip(_NUMBERS, (min_nodes, max_nodes, idle_seconds), strict=True):
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise ComputeTargetException(f"{key}={value!r} is not right", allowed=["a whole number of at least 0"])
         found[key] = value

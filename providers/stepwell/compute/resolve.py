@@ -62,6 +62,10 @@ def target_of(ws: Workspace | None, record: records.Record, connection: Connecti
     storage = record["configuration"].get("storage")
     if ws is not None and storage and "://" not in str(storage):
         record["datastore"] = ws.datastore(storage).backend
+    backing = record["configuration"].get("backing_target")
+    if ws is not None and backing not in (None, "local"):
+        record["backing"] = below = records.read(ws, backing)
+        below["connection"] = connection_of(below)
     target = registry.target_class(record["kind"]).from_record(record, local_root(ws))
     target.unreachable_seconds = limits.unreachable_seconds(target.unreachable_seconds)
     return target

@@ -20,7 +20,7 @@ import fcntl
 import signal
 import time
 
-from stepwell.runtime import processes, protocol
+from stepwell.runtime import memory, processes, protocol
 from stepwell.runtime.child import Child
 from stepwell.runtime.relay import Relay, variants
 
@@ -173,7 +173,7 @@ class Launch:
         events = protocol.EventWriter(self.job.events, "launcher")
         name = phase["name"]
         self._event(events, name=name, state="started")
-        started = time.monotonic()
+        started, killed_before = time.monotonic(), memory.kills()
         for relative, text in (phase.get("files") or {}).items():
             protocol.write_bytes(self.job.below(relative), text.encode("utf-8"), 0o600)
         environment = dict(variables)
@@ -192,8 +192,11 @@ class Launch:
         reason = f"the phase {name!r} ended with exit code {code}"
         if killed_by:
             reason = f"the phase {name!r} was killed by {self.signal}"
-            if killed_by == signal.SIGKILL:
-                reason += " (often the kernel, when memory runs out)"
+        if memory.kills() > killed_before:
+            limit = memory.limit()
+            reason += ": out of memory" + (f", the limit is {limit}" if limit else "")
+        elif killed_by == signal.SIGKILL:
+            reason += " (often the kernel, when memory runs out)"
         self.outcome = (protocol.FAILED, self.lost or reason)
 
     def write_final(self) -> bool:
@@ -347,26 +350,23 @@ class Launch:
         """Take one of the target's slots. The kernel gives it back when we end, however we end."""
         if not slots:
             return
-        count, waiting = int(slots["count"]), False
-        os.makedirs(slots["directory"], exist_ok=True)
+        from stepwell.runtime import slots as places
+
+        directory, told = slots["directory"], 0
+        os.makedirs(directory, exist_ok=True)
         while self.cancelled is None:
-            for number in range(count):
-                path = os.path.join(slots["directory"], f"slot-{number:04d}")
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    os.close(descriptor)
-                    continue
-                self._slot = descriptor
-                if waiting:
+            count = places.count_of(directory, int(slots["count"]))
+            self._slot = places.take(directory, count)
+            if self._slot is not None:
+                if told:
                     _remove(self.job.queued)
-                    self._relay().say(f"slot {number + 1} of {count} is free: starting")
+                    self._relay().say("a node is free: starting")
                 return
-            if not waiting:
-                waiting = True
-                protocol.write_bytes(self.job.queued, b"")
-                self._relay().say(f"waiting: all {count} node(s) of the compute target are busy")
+            if count != told:
+                told = count
+                reason = f"all {count} node(s) of the compute target are busy"
+                protocol.write_bytes(self.job.queued, reason.encode())
+                self._relay().say("waiting: " + reason)
             time.sleep(SLOT_SECONDS)
             self._look()
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stepwell.compute import mounting
 from stepwell.compute.contract import Entry, EntryKind, EnvironmentRef, Layout, Log
+from stepwell.compute import mounting
 from stepwell.compute.docker import spark, trial
 from stepwell.compute.docker.client import Daemon, NotThere
 from stepwell.compute.docker.containers import Containers
@@ -29,6 +32,8 @@ logger = logging.getLogger(__name__)
 _OLDEST = 19
 #: The home in a job directory: the user may have none in the image.
 _HOME = ".home"
+#: What ``find`` takes for a pattern, and how it takes it for itself.
+_GLOB, _ESCAPED = re.compile(r"([\\*?\[\]])"), r"\\\1"
 _VARIABLES = {"USER": "stepwell", "LOGNAME": "stepwell", "LANG": "C.UTF-8"}
 #: The PATH in an image that names none.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -66,6 +71,15 @@ class ContainerTarget(JobDirectoryTarget):
 
     async def owner(self) -> str:
         """Return whose files the worker's are on the daemon's machine, "uid:gid"."""
+        raise NotImplementedError
+
+    @property
+    def outer_python(self) -> str:
+        """An interpreter on the daemon's machine."""
+        raise NotImplementedError
+
+    async def outer_python(self) -> str:
+        """Return a Python of the daemon's machine."""
         raise NotImplementedError
 
     async def tools(self) -> str | None:
@@ -189,13 +203,19 @@ class ContainerTarget(JobDirectoryTarget):
             user = "0:0"  # outside of the container that is whoever runs the daemon
         await self.files.make(posixpath.join(start.directory, _HOME), 0o700)
         if needs["user"] and needs["user"].partition(":")[0] != owner.partition(":")[0]:
-            done = await self.exec.run(["chown", "-R", "--", needs["user"], start.directory], timeout=600)
+            # Not what is mounted there, by a try that has come no further.
+            parts = ["find", start.directory, "-path", f"{_GLOB.sub(_ESCAPED, start.directory)}/mounts", "-prune", "-o"]
+            done = await self.exec.run([*parts, "-exec", "chown", "-h", "--", needs["user"], "{}", "+"], timeout=600)
             if done.code != 0:
                 raise ComputeTargetException(
                     f"The job cannot be handed to the user {needs['user']}: {done.err.strip()[-300:]}",
                     hint="Only root can: leave 'user' out of the compute target",
                 )
-        mounts = list(needs["mounts"])
+        whose = owner if _is_rootless(info) else user
+        inputs = await mounting.for_container(
+            self.files, self.exec, self.outer_python, self.payload, start.directory, whose
+        )
+        mounts = [*needs["mounts"], *inputs]
         passwd = await self._passwd(needs["image"], needs["python"], user)
         return user, mounts if passwd is None else [*mounts, f"{passwd}:/etc/passwd:ro"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ class DockerTarget(ContainerTarget):
     """
 
     kind: ClassVar[str] = "docker"
+    mounts: ClassVar[frozenset[str]] = frozenset({"local", "hdfs"})
+    mounts: ClassVar[frozenset[str]] = frozenset({"local", "hdfs"})
 
     def __init__(
         self,
@@ -49,9 +52,18 @@ class DockerTarget(ContainerTarget):
         configuration = record["configuration"]
         return cls(record["name"], root, ContainerSettings.of(configuration), configuration.get("docker_host"))
 
+    @property
+    def outer_python(self) -> str:
+        """Return this process's interpreter."""
+        return sys.executable
+
     async def owner(self) -> str:
         """Return this process's user: what a container writes is ours, then, and can be read and removed."""
         return f"{os.geteuid()}:{os.getegid()}"
+
+    async def outer_python(self) -> str:
+        """Return our own interpreter."""
+        return sys.executable
 
     async def tools(self) -> str | None:
         """Return a folder with uv and, if this process was told of some, the certificates of authorities."""

@@ -43,6 +43,7 @@ class RemoteDockerTarget(ContainerTarget, RemoteTarget):
     """
 
     kind: ClassVar[str] = "remotedocker"
+    mounts: ClassVar[frozenset[str]] = frozenset({"hdfs"})
 
     def __init__(
         self,
@@ -84,12 +85,21 @@ class RemoteDockerTarget(ContainerTarget, RemoteTarget):
             return self.socket, self.address.login, done.err.strip()[-300:]
         return self.socket, user, said or "the connection broke off"
 
+    @property
+    def outer_python(self) -> str:
+        """Return the interpreter that the login uses there."""
+        return self.address.python
+
     async def owner(self) -> str:
         """Return who has logged in there: what a container writes is theirs, then."""
         if self._owner is None:
             ids = [(await self.exec.run(["id", option])).out.strip() for option in ("-u", "-g")]
             self._owner = ":".join(ids)
         return self._owner
+
+    async def outer_python(self) -> str:
+        """Return the interpreter that reads and writes files there."""
+        return str((await ssh.connection(self.address).hello())["python"])
 
     async def tools(self) -> str | None:
         """Bring this worker's uv there, if it runs there."""
