@@ -33,7 +33,10 @@ async def for_container(files: Files, exec_: Exec, python: str, payload: str, di
     :raises ComputeTargetException: one cannot be mounted; why, and what to do instead.
     """
     at = protocol.JobDirectory(directory)
-    items = mounts.wanted(json.loads(await files.read(at.document)))
+    try:
+        items = mounts.wanted(json.loads(await files.read(at.document)))
+    except FileNotFoundError:  # a trial, and no job
+        return []
     if not items:
         return []
     volumes = []

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from stepwell.compute import mounting
 from stepwell.compute.contract import Entry, EntryKind, EnvironmentRef, Layout, Log
-from stepwell.compute import mounting
 from stepwell.compute.docker import spark, trial
 from stepwell.compute.docker.client import Daemon, NotThere
 from stepwell.compute.docker.containers import Containers
@@ -76,10 +75,6 @@ class ContainerTarget(JobDirectoryTarget):
     @property
     def outer_python(self) -> str:
         """An interpreter on the daemon's machine."""
-        raise NotImplementedError
-
-    async def outer_python(self) -> str:
-        """Return a Python of the daemon's machine."""
         raise NotImplementedError
 
     async def tools(self) -> str | None:

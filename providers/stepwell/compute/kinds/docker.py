@@ -61,10 +61,6 @@ class DockerTarget(ContainerTarget):
         """Return this process's user: what a container writes is ours, then, and can be read and removed."""
         return f"{os.geteuid()}:{os.getegid()}"
 
-    async def outer_python(self) -> str:
-        """Return our own interpreter."""
-        return sys.executable
-
     async def tools(self) -> str | None:
         """Return a folder with uv and, if this process was told of some, the certificates of authorities."""
         try:

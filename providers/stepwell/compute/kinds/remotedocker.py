@@ -97,10 +97,6 @@ class RemoteDockerTarget(ContainerTarget, RemoteTarget):
             self._owner = ":".join(ids)
         return self._owner
 
-    async def outer_python(self) -> str:
-        """Return the interpreter that reads and writes files there."""
-        return str((await ssh.connection(self.address).hello())["python"])
-
     async def tools(self) -> str | None:
         """Bring this worker's uv there, if it runs there."""
         if (await ssh.connection(self.address).hello())["platform"] != sysconfig.get_platform():
