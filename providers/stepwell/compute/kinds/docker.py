@@ -31,7 +31,6 @@ class DockerTarget(ContainerTarget):
 
     kind: ClassVar[str] = "docker"
     mounts: ClassVar[frozenset[str]] = frozenset({"local", "hdfs"})
-    mounts: ClassVar[frozenset[str]] = frozenset({"local", "hdfs"})
 
     def __init__(
         self,
