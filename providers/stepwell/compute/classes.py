@@ -31,14 +31,11 @@ def class_of(kind: str) -> type[ComputeTarget]:
 
     :raises ComputeTargetException: there is no such kind.
     """
-    from stepwell.compute.base import ComputeTarget
-
     if kind in CLASSES:
         module, _, name = CLASSES[kind].partition(":")
         found: type[ComputeTarget] = getattr(importlib.import_module(module), name)
         return found
-    form = _form_of_target(kind)
-    return ComputeTarget._classes.get(form.type) or _made(kind, form)
+    return compute_class(registry.target_class(kind))
 
 
 def form_of(kind: str) -> Form:
@@ -70,27 +67,37 @@ def kinds(*, managed: bool | None = None) -> dict[str, Form]:
     return found
 
 
-def _form_of_target(kind: str) -> Form:
-    form = getattr(registry.target_class(kind), "form", None)
-    if isinstance(form, Form):
-        return form
-    return Form(kind, "")  # nothing to tell
+def compute_class(target: Any) -> type[ComputeTarget]:
+    """Return v1's class for a kind of another package, made from its target's ``kind`` and ``form``.
 
-
-def _made(kind: str, form: Form) -> type[ComputeTarget]:
+    ``attach_configuration`` of it has the form's settings as parameters (``provisioning_configuration``, if managed).
+    """
     from stepwell.compute.base import ComputeTarget
 
+    kind, form = target.kind, _form(target)
+    known = ComputeTarget._classes.get(form.type)
+    if known is not None:
+        return known
     name = "".join(word.capitalize() for word in form.type.replace("-", "_").split("_"))
-    about = f"A compute target of the kind ``{kind}``. {form.about}"
     members: dict[str, Any] = {
         "form": form,
         "kind": kind,
         "_compute_type": form.type,
         "_managed": form.managed,
-        "__doc__": about,
+        "__doc__": f"A compute target of the kind ``{kind}``: {form.about}.",
+        "__module__": getattr(target, "__module__", __name__),
+        "provisioning_configuration" if form.managed else "attach_configuration": classmethod(_configuration),
     }
-    members["provisioning_configuration" if form.managed else "attach_configuration"] = classmethod(_configuration)
     return type(f"{name}Compute", (ComputeTarget,), members)
+
+
+def _form_of_target(kind: str) -> Form:
+    return _form(registry.target_class(kind))
+
+
+def _form(target: Any) -> Form:
+    form = getattr(target, "form", None)
+    return form if isinstance(form, Form) else Form(target.kind, "")  # nothing to tell
 
 
 def _configuration(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stepwell.compute.base import ComputeTarget, Configuration
-from stepwell.compute.livy_compute import STORAGE_SETTINGS
+from stepwell.compute.livy_compute import CONF, STORAGE_SETTINGS
 from stepwell.compute.logins import HOST_KEY, SSH
 from stepwell.compute.remote_compute import PYTHON, ROOT
 from stepwell.compute.settings import Form, Setting, not_empty
@@ -29,7 +29,12 @@ class HDInsightCompute(ComputeTarget):
             Setting("spark_submit", "the program there (v1: sparkSubmitLocation)", default="spark-submit",
                     flags=("--spark-submit", "--spark-submit-location"), check=not_empty),
             Setting("queue", "the YARN queue; default: the cluster's own"),
-            Setting("conf", "settings of Spark for every step there", "map"),
+            Setting("proxy_user", "in whose name applications run; default: who logs in"),
+            Setting("node_python", "the Python on the nodes, for steps of one's own environment"),
+            Setting("yarn", "the ResourceManager, http://host:8088; default: as the head node is configured",
+                    "list"),
+            Setting("yarn_directly", "ask the ResourceManager from here, not through the head node", "switch"),
+            CONF,
             Setting("environment", "variables of spark-submit there, such as HADOOP_CONF_DIR", "map"),
         ),
         SSH,

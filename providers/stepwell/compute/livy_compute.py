@@ -7,6 +7,7 @@ from typing import Any
 from stepwell.compute.base import ComputeTarget, Configuration
 from stepwell.compute.logins import LIVY
 from stepwell.compute.settings import Form, Setting, not_empty
+from stepwell.compute.spark_settings import target_conf
 
 #: Where job directories are when the worker's disk is not the cluster's; ``compute/batch/storage.py`` reads them.
 STORAGE_SETTINGS: tuple[Setting, ...] = (
@@ -16,9 +17,10 @@ STORAGE_SETTINGS: tuple[Setting, ...] = (
     Setting("webhdfs_url", "beside an hdfs:// URL: its WebHDFS, http://host:9870"),
     Setting("storage_user", "beside an hdfs:// URL: the user there"),
 )  # fmt: skip
+CONF = Setting("conf", "settings of Spark for every step there", "map", check=target_conf)
 BATCH_SETTINGS: tuple[Setting, ...] = (
     *STORAGE_SETTINGS,
-    Setting("conf", "settings of Spark for every step there", "map"),
+    CONF,
     Setting("python", "the Python on the nodes, for steps of one's own environment"),
 )
 

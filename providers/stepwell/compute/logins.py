@@ -267,7 +267,7 @@ def _livy(values: Mapping[str, Any]) -> Login:
         values.get("username"),
         values.get("password"),
         schema=parts.scheme,
-        extra={"endpoint_prefix": path} if path else {},
+        extra={k: v for k, v in (("endpoint_prefix", path), ("ca_file", values.get("ca_file"))) if v},
     )
 
 
@@ -279,6 +279,7 @@ LIVY = LoginForm(
         Setting("address", "Livy's address: http://host:8998", flags=("--address", "-a"), check=not_empty),
         Setting("username", "who logs in, if Livy asks", flags=("--username", "-u"), check=check_user),
         Setting("password", "the password, if Livy asks", secret=True, flags=("--password", "-w")),
+        Setting("ca_file", "the certificates by which an https Livy is known; default: the system's"),
     ),
     _livy,
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell.compute import records
 from stepwell.compute.base import ComputeTarget, Configuration
 from stepwell.compute.linked_service import LinkedService, spark_of
-from stepwell.compute.livy_compute import BATCH_SETTINGS
+from stepwell.compute.livy_compute import BATCH_SETTINGS, CONF
 from stepwell.compute.logins import LoginForm
 from stepwell.compute.settings import Form, Setting
 from stepwell.errors import ComputeTargetException, UserErrorException
@@ -110,7 +110,7 @@ class SparkCompute(ComputeTarget):
         "spark-submit from this machine to a master",
         (
             Setting("master", "local[*] (the default), local[4], spark://host:7077, …"),
-            Setting("conf", "settings of Spark for every step there", "map"),
+            CONF,
             Setting("spark_home", "a Spark installation on this machine; default: each environment's own PySpark"),
             Setting("ship_environment", "send a step's environment to the executors; default: unless the master is "
                     "on this machine", "switch"),

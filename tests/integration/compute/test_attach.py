@@ -453,3 +453,56 @@ def test_a_no_to_the_host_key_changes_nothing(airflow: dict[str, str], vm: Vm, t
     assert "was not accepted" in terminal.said
     assert _rows(tmp_path / "airflow.db") == b"[]"
     assert not (tmp_path / "ws" / "compute").exists()
+
+
+# -- from a file -------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_makes_a_machine_and_asks_for_its_password_once(
+    ws: Workspace,
+    vm: Vm,
+    kept: Kept,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Typed(io.StringIO):
+        """Where ``getpass`` has no terminal it reads standard input, and says so."""
+
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Typed(""))
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return vm.password
+
+    monkeypatch.setattr("getpass.getpass", answer)
+    path = tmp_path / "targets.yaml"
+    fingerprint = hostkeys.fingerprint(vm.host_key)
+    text = f"""
+targets:
+  gpu:
+    kind: remote
+    address: {vm.address}
+    username: {vm.login}
+    password: ask
+    host_key: {fingerprint}
+"""
+    path.write_text(text)
+    cli.main(["apply", "-f", str(path), "--yes"])
+    assert asked == [f"The password of {vm.login}@{vm.address}: "]
+    assert kept.all["stepwell_target_default_gpu"].password == vm.password
+    assert vm.password not in capsys.readouterr().out
+    cli.main(["apply", "-f", str(path), "--yes"])
+    assert "Nothing to change" in capsys.readouterr().out
+    path.write_text(text + "    root: ~/elsewhere\n")
+    cli.main(["apply", "-f", str(path), "--yes"])
+    assert re.search(r"~ target gpu\s*│ root\s*│ ~/.stepwell\s*│ ~/elsewhere", capsys.readouterr().out)
+    assert len(asked) == 1, "machine and user are the same: so is the password"
+    path.write_text(text.replace("password: ask", f"private_key_file: {vm.key_file}"))
+    cli.main(["apply", "-f", str(path), "--yes"])
+    assert re.search(r"log in by\s*│ password\s*│ key", capsys.readouterr().out)
+    assert kept.all["stepwell_target_default_gpu"].password is None
