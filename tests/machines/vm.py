@@ -218,7 +218,7 @@ class Vm:
 
     def hang_up(self) -> None:
         """End all its SSH connections; sshd goes on."""
-        self.run("bash", "-c", "pkill -KILL -P $(cat /run/sshd.pid)")
+        self.run("bash", "-c", "for p in $(pgrep -x sshd); do [ $p = $(cat /run/sshd.pid) ] || kill -9 $p; done")
 
     def dockerd(self) -> None:
         """Start Docker in it, unless it runs.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from stepwell.compute.kinds.remote import RemoteTarget
 
 
 def address_of(vm: Vm, **more: Any) -> ssh.Address:
-    return ssh.Address(vm.address, vm.port, vm.login, (vm.host_key,), **{"password": vm.password, **more})
+    return replace(ssh.Address(vm.address, vm.port, vm.login, (vm.host_key,), password=vm.password), **more)
 
 
 class OnVm(TargetContract):

@@ -74,6 +74,8 @@ class RemoteTarget(JobDirectoryTarget):
             found = await self.call("machine", "look", root=self.root)
         except ComputeTargetException as error:
             return Report(time.time(), facts, (str(error),))
+        except OSError as error:
+            return Report(time.time(), facts, (f"{error.filename or self.root} cannot be made: {error.strerror}",))
         facts.update(found["facts"])
         # Asking took a while: its time was somewhere in between.
         now, there = time.time(), facts.pop("time")

@@ -119,7 +119,7 @@ def check_root(path: str) -> str:
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in path) or not path.startswith(("/", "~/")):
         raise UserErrorException(f"{path!r} is not a folder on a machine", allowed=["an absolute path", "~/…"])
     normal = posixpath.normpath(path)
-    if normal in ("/", "~", "//") or normal.startswith("~/.."):
+    if normal in ("/", "//") or not normal.startswith(("/", "~/")):
         raise UserErrorException(
             f"{path!r} cannot be Stepwell's folder", hint="Give it one of its own, such as ~/.stepwell"
         )
