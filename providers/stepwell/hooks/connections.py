@@ -141,11 +141,13 @@ def _from_database(conn_id: str) -> Any:
 
 
 def _tasks_only_read(conn_id: str) -> ComputeTargetException:
-    return ComputeTargetException(
+    error = ComputeTargetException(
         f"A task may not write the connection {conn_id!r}: Airflow lets tasks only read connections",
         hint="Attach the target once with: airflow stepwell computetarget attach …, which makes the connection; "
         "or make the connection yourself, and name it here (ssh_conn_id=…)",
     )
+    error.permanent = True
+    return error
 
 
 @contextmanager

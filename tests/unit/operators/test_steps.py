@@ -193,6 +193,17 @@ def test_a_validation_takes_a_dataset_and_a_suite_and_nothing_else() -> None:
         ValidateDatasetOperator(task_id="v", dataset=file(), suite="s", promote_as="../judged")
 
 
+def test_a_task_that_would_have_to_keep_a_password_is_refused_while_the_dag_is_parsed() -> None:
+    from stepwell import RemoteCompute
+
+    inline = RemoteCompute.attach_configuration("ml", address="gpu", password="hush-hush")
+    with pytest.raises(UserErrorException, match="it may only read connections.*ssh_conn_id") as caught:
+        AttachComputeTargetOperator(task_id="a", name="gpu", attach_configuration=inline)
+    assert "hush-hush" not in str(caught.value)
+    named = RemoteCompute.attach_configuration(ssh_conn_id="gpu")
+    AttachComputeTargetOperator(task_id="a", name="gpu", attach_configuration=named)
+
+
 def test_a_compute_target_to_attach_has_a_good_name() -> None:
     attach = AttachComputeTargetOperator(task_id="a", name="a/../b", attach_configuration=None)  # a template, perhaps
     with pytest.raises(AirflowFailException, match=r"'a/\.\./b' is not a valid compute target name.*Use letters"):
