@@ -170,11 +170,13 @@ def state_of(application: Mapping[str, Any]) -> Seen:
     """Return what the ResourceManager says of an application, in our words."""
     state, said = str(application["state"]), " ".join(str(application.get("diagnostics") or "").split())
     words = f"{application['id']} {state}"
-    if state in WAITING:
+    # It counts as running in YARN's eyes once it has a Spark context; in ours, once its driver has a container.
+    began = (application.get("runningContainers") or 0) > 0
+    if state in WAITING and not began:
         queue = str(application.get("queue") or "").rpartition(".")[2]
         detail = f"{words} in the queue {queue}" + (f": {said[:300]}" if said else "")
         return Seen("queued", detail, float(application.get("startedTime") or 0) / 1000)
-    if state == "RUNNING":
+    if state in ("RUNNING", *WAITING):
         return Seen("running", words, float(application.get("startedTime") or 0) / 1000)
     outcome = str(application.get("finalStatus") or "")
     by = f": {said[:300]}" if state == "KILLED" and said else ""
