@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from stepwell.compute import shipping
-from stepwell.compute.contract import Handle, Layout, Target, Unreachable
-from stepwell.compute.ports import Exec, Files, Runner
+from stepwell.compute.contract import Handle, Layout, Target
+from stepwell.compute.ports import Exec, Files, ReadsMany, Runner
 from stepwell.errors import ComputeTargetException
 from stepwell.runtime import protocol
 from stepwell.runtime.names import check_name
@@ -103,13 +104,21 @@ class JobDirectories(Target):
             return ""
         return said.decode("utf-8", "replace")
 
+    async def _read_many(self, paths: Sequence[str]) -> list[bytes | None]:
+        if isinstance(self.files, ReadsMany):
+            return await self.files.read_many(paths)
+        return list(await asyncio.gather(*map(self._read, paths)))
+
     async def _json(self, path: str) -> dict[str, Any] | None:
+        return self._parsed(path, await self._read(path))
+
+    def _parsed(self, path: str, data: bytes | None) -> dict[str, Any] | None:
         import json
 
-        try:
-            found = json.loads(await self.files.read(path))
-        except FileNotFoundError:
+        if data is None:
             return None
+        try:
+            found = json.loads(data)
         except ValueError as error:
             raise ComputeTargetException(f"{path} on {self.name} is not JSON: {error}") from error
         return found if isinstance(found, dict) else None
@@ -118,10 +127,11 @@ class JobDirectories(Target):
         return await self._json(at.pid)
 
     async def _final(self, at: protocol.JobDirectory) -> dict[str, Any] | None:
+        return self._parsed_final(at, await self._read(at.final))
+
+    def _parsed_final(self, at: protocol.JobDirectory, data: bytes | None) -> dict[str, Any] | None:
         try:
-            return await self._json(at.final)
-        except Unreachable:
-            raise
+            return self._parsed(at.final, data)
         except ComputeTargetException as error:
             return protocol.final_document(protocol.FAILED, str(error))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 
 class Files(Protocol):
@@ -67,6 +67,14 @@ class Files(Protocol):
 
     def local(self, path: str) -> Path | None:
         """Return *path* as a path of this machine, None if it is elsewhere."""
+
+
+@runtime_checkable
+class ReadsMany(Protocol):
+    """Files that can read many small files at the cost of one request."""
+
+    async def read_many(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Return the content of each, None for one that is not there."""
 
 
 @dataclass(frozen=True)

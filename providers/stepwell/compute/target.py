@@ -143,13 +143,20 @@ class JobDirectoryTarget(JobDirectories):
         """Return how each job is, asking the runner once for all."""
         try:
             ats = [self._at(handle) for handle in handles]
-            finals = await asyncio.gather(*map(self._final, ats))
-            open_ = {h.job_id: at for h, at, final in zip(handles, ats, finals, strict=True) if final is None}
-            processes = dict(zip(open_, await asyncio.gather(*map(self._process, open_.values())), strict=True))
-            looks = await self.runner.look(processes) if open_ else {}
+            read = await self._read_many([path for at in ats for path in (at.final, at.pid, at.queued)])
+            known = list(zip(read[::3], read[1::3], read[2::3], strict=True))
+            finals = [self._parsed_final(at, data) for at, (data, _, _) in zip(ats, known, strict=True)]
+            processes = {
+                handle.job_id: self._parsed(at.pid, data)
+                for handle, at, (_, data, _), final in zip(handles, ats, known, finals, strict=True)
+                if final is None
+            }
+            looks = await self.runner.look(processes) if processes else {}
             return [
-                _said(final) if final is not None else await self._unended(at, h.job_id, processes[h.job_id], looks)
-                for h, at, final in zip(handles, ats, finals, strict=True)
+                _said(final)
+                if final is not None
+                else await self._unended(at, handle.job_id, processes[handle.job_id], looks, waits)
+                for handle, at, (_, _, waits), final in zip(handles, ats, known, finals, strict=True)
             ]
         except Unreachable as error:
             return [Status("unknown", str(error)) for _ in handles]
@@ -158,9 +165,17 @@ class JobDirectoryTarget(JobDirectories):
         return (await self.status([handle]))[0]
 
     async def _unended(
-        self, at: protocol.JobDirectory, job_id: str, process: Mapping[str, Any] | None, looks: Mapping[str, Look]
+        self,
+        at: protocol.JobDirectory,
+        job_id: str,
+        process: Mapping[str, Any] | None,
+        looks: Mapping[str, Look],
+        waits: bytes | None,
     ) -> Status:
-        """Return how a job is that has no final status; if it is dead, that becomes its final status."""
+        """Return how a job is that has no final status; if it is dead, that becomes its final status.
+
+        :param waits: what it waits for, though it has been claimed.
+        """
         look = looks[job_id]
         alive = look.state in ("alive", "queued")
         if process is None:
@@ -175,7 +190,6 @@ class JobDirectoryTarget(JobDirectories):
             touched = await self.files.modified(at.pid)
             alive = touched is not None and await self.files.now() - touched < SILENT_SECONDS
         if alive:
-            waits = await self._read(at.queued)
             if waits is not None:
                 return Status("queued", waits.decode("utf-8", "replace") or look.detail)
             return Status("running", look.detail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -18,6 +18,8 @@ from stepwell.errors import ComputeTargetException
 _PIECE, _AHEAD = 1 << 18, 16
 #: How many bytes and names of small files go into one request.
 _BATCH_BYTES, _BATCH_NAMES = 1 << 20, 500
+#: How many small files are asked for in one request.
+_MANY = 3000
 
 
 class SshFiles:
@@ -41,6 +43,18 @@ class SshFiles:
         async for piece in _pieces(agent, path, offset + len(data), end):
             pieces.append(piece)
         return b"".join(pieces)
+
+    async def read_many(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Return the content of each, None for one that is not there: many small files with one request."""
+        found: list[bytes | None] = []
+        for first in range(0, len(paths), _MANY):
+            names = list(paths[first : first + _MANY])
+            lengths, data = await connection(self.address).request("gather", path="/", names=names, limit=_BATCH_BYTES)
+            at = 0
+            for length in lengths:
+                found.append(data[at : at + length] if length >= 0 else None)
+                at += max(0, length)
+        return found
 
     async def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Write a file, replacing an older one."""
