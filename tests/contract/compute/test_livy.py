@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import signal
 import uuid
 from pathlib import Path
 from typing import Any
@@ -206,7 +207,7 @@ class TestLivyIsKilled(LivyCase):
             "print('done')"
         )
         eventually(lambda: scripts(handle.job_id), self.patience)
-        server.kill()
+        os.kill(server.state["processes"]["livy"]["pid"], signal.SIGKILL)
         status = run.status(handle)
         assert status.state == "unknown"
         assert "does not answer" in status.detail

@@ -8,6 +8,7 @@ import os
 import posixpath
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from stepwell.errors import DatastoreError
 if TYPE_CHECKING:
     from stepwell.workspace.webhdfs import WebHDFS
 
+_AT_A_TIME = 6
 _SILENT = ("does not answer", "is not ready to")
 
 
@@ -170,13 +172,18 @@ class HdfsFiles:
                 return
             local.mkdir(parents=True, exist_ok=True)
             folders_taken = {parent.as_posix() for name in taken for parent in PurePosixPath(name).parents}
-            for name, _ in self._walk(path):
+
+            def bring(name: str) -> None:
                 relative = PurePosixPath(name)
                 chain = {name, *(parent.as_posix() for parent in relative.parents)}
                 is_taken = not chain.isdisjoint(taken) or name in folders_taken
                 target = local / apart / relative if is_taken else local / relative
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self.fs.get_file(posixpath.join(path, name), target)
+
+            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+                for _ in pool.map(bring, [name for name, _ in self._walk(path)]):
+                    pass
 
         await self._run(fetch)
 

@@ -163,6 +163,7 @@ class BatchTarget(JobDirectoryTarget):
             archive = self.here / "archives" / f"{built.key}.whole.tar.gz"
             await asyncio.to_thread(pack, built.root, archive, log)
             log(f"Sending the environment to {self.storage.uri(root)}.tar.gz ({archive.stat().st_size >> 20} MB)")
+            await self.files.make(posixpath.dirname(root))
             await self.files.touch(f"{root}.used")
             with archive.open("rb") as reader:
                 await self.files.put(reader, f"{root}.tar.gz", posixpath.dirname(root))
@@ -314,14 +315,19 @@ class BatchTarget(JobDirectoryTarget):
             return [Status("unknown", str(error)) for _ in handles]
 
     async def _unended(
-        self, at: protocol.JobDirectory, job_id: str, process: Mapping[str, Any] | None, looks: Mapping[str, Look]
+        self,
+        at: protocol.JobDirectory,
+        job_id: str,
+        process: Mapping[str, Any] | None,
+        looks: Mapping[str, Look],
+        waits: bytes | None,
     ) -> Status:
         """Give up what nobody knows any more: a batch that died before its job began, or that was asked to end."""
         look = looks[job_id]
         if process is None and look.state == "gone":
             note = await self._json(at.below(SUBMITTED))
             if note is None or await self._process(at) is not None:
-                return await super()._unended(at, job_id, process, looks)
+                return await super()._unended(at, job_id, process, looks, waits)
             if not look.detail and await self.files.now() - float(note["submitted"]) < LOST_SECONDS:
                 return Status("unknown", "the service does not know the batch (any more), and the job has not begun")
             why = look.detail or "its service has forgotten it, and nothing has begun"
@@ -331,7 +337,7 @@ class BatchTarget(JobDirectoryTarget):
             asked = await self.files.modified(at.cancel)
             if asked is not None and await self.files.now() - asked > ENDING_SECONDS:
                 looks = {**looks, job_id: Look("gone", "its batch was killed")}
-        return await super()._unended(at, job_id, process, looks)
+        return await super()._unended(at, job_id, process, looks, waits)
 
     @property
     def _ended(self) -> str:

@@ -134,10 +134,9 @@ def settle(document: Mapping[str, Any], gateway: Any) -> None:
     master = conf.get("spark.master", "local")
     if master.startswith("local"):
         system.clearProperty("spark.archives")  # it is unpacked already, and the driver is the executor
-    else:
-        for name, value in (document.get("variables") or {}).items():
-            if name not in ("PATH", "PYTHONPATH", "STEPWELL_JOB_DIR"):
-                system.setProperty("spark.executorEnv." + name, str(value))
+    for name, value in (document.get("variables") or {}).items():
+        if name not in ("PATH", "PYTHONPATH", "STEPWELL_JOB_DIR"):
+            system.setProperty("spark.executorEnv." + name, str(value))
     runner = document.get("runner") or {}
     if master == "yarn" and conf.get("spark.submit.deployMode") == "cluster" and not runner.get("spark"):
         # YARN ends an application that has no context after some minutes.

@@ -68,6 +68,7 @@ class Driver:
         self.asked: str | None = None  # why the launcher was asked to end
         self._looked = self._beaten = self._signalled = 0.0
         self._lease: float | None = None
+        self.lease_seconds = 86400.0
 
     # -- the story ---------------------------------------------------------------------------------------------------
 
@@ -131,6 +132,7 @@ class Driver:
         places = {urlsplit(self.uri).path: self.job.path, str(runner.get("payload")): payload}
         if runner.get("environment"):
             places[runner["environment"]] = here.environment(self.place, runner["environment"], self.folder)
+        self.lease_seconds = float(document.get("lease_seconds") or 86400)
         document = here.settled(here.localised(document, places), here.properties(self.gateway))
         protocol.write_json(self.job.document, document, 0o600)
         protocol.write_bytes(self.job.lease, b"")
@@ -254,12 +256,16 @@ class Driver:
         self._looked = now
         there = self.place.list(self.top)
         if not there:
+            if "jobs" not in self.place.list(""):
+                raise OSError("the folder is gone")  # as of a disk that is not mounted for a while
             self._ask("the job directory has been removed")
         elif "cancel" in there:
             self._ask(self._request())
         elif "final.json" in self.place.list(self.top + "/events"):
             self._ask("somebody else has written the final status of this job")
         lease = there.get("lease")
+        if self._lease is None and lease is not None and there["pid"] - lease > self.lease_seconds:
+            self._ask(f"nobody has asked about the job for {there['pid'] - lease:.0f} s, and it had not begun")
         if lease is not None and lease != self._lease and os.path.isdir(self.job.path):
             self._lease = lease
             with open(self.job.lease, "ab"):

@@ -98,6 +98,8 @@ class Folder(Place):
         return found
 
     def make(self, path: str) -> None:
+        if not os.path.isdir(self._path):  # a disk that is not mounted for a while: nothing is made in its place
+            raise FileNotFoundError(self._path)
         os.makedirs(self._at(path), exist_ok=True)
 
     def put(self, local: str, path: str) -> None:
