@@ -12,7 +12,7 @@ ARGS ?=
 CODE := providers plugins dags include tests scripts $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hdfs demo-automl ui test test-slow bench lint format lock picture compose-env up down clean distclean environment
+.PHONY: help demo demo-hdfs demo-automl ui test test-slow kill-matrix bench lint format lock picture compose-env up down clean distclean environment
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,10 @@ test: ## the tests that take a few minutes (local, Spark, HDFS)
 test-slow: ## the other tests
 	$(BOOTSTRAP) airflow payload java 'maven?' 'machines?'
 	@$(ENV) scripts/test "slow" $(ARGS)
+
+kill-matrix: ## faults on every kind of target through a real Airflow (docs/reliability.md); ARGS='--runs 5 --kinds local'
+	$(BOOTSTRAP) airflow payload java 'maven?'
+	@$(ENV) unset AIRFLOW_HOME STEPWELL_ROOT; PYTHONPATH=.:providers:scripts python -m tests.reliability.matrix $(ARGS)
 
 bench: ## measure what Stepwell costs, beside its peers (benchmarks/README.md); ARGS='step gate' for single ones
 	$(BOOTSTRAP) airflow payload java

@@ -189,6 +189,7 @@ class Tenure(ABC):
             # Versions may be registered in part. The next try finds them and completes the rest: job and outputs stay.
             self.record.close("failed", f"{error} (the next try completes what is published in part)")
             return
+        ended = self.state.handle is None
         try:
             if self.state.handle is not None:
                 handle = self._handle()
@@ -197,6 +198,7 @@ class Tenure(ABC):
                     self.log.warning("Run %s belongs to a newer try by now; left alone", self.state.run_id)
                     return
                 portal.call(self._ended(handle), timeout=40)
+                ended = True
                 if not self._fetched:
                     self._salvage(handle)
             elif isinstance(error, Overtaken):
@@ -204,6 +206,11 @@ class Tenure(ABC):
             publish.discard(self.outputs, self._quarantined, self.log)
         except Exception as trouble:  # the first error is the one to report
             self.log.warning("Cleaning up after the failure did not succeed: %s", trouble)
+        if not ended:
+            self.state.phase = "cancelling"  # it may still run: whoever comes next ends it first
+            state.save(self.ws, self.state)
+            self.record.close("cancelled" if cancelled else "failed", str(error) or type(error).__name__)
+            return
         self._end("cancelled" if cancelled else "failed", str(error) or type(error).__name__)
 
     def _end(self, phase: str, error: str | None = None) -> None:
