@@ -27,6 +27,8 @@ from stepwell.runtime import processes, protocol
 TICK_SECONDS = 0.2
 #: How often to look for a cancel request and the like, and to show that we live, in seconds.
 LOOK_SECONDS, HEARTBEAT_SECONDS = 1.0, 10.0
+#: A driver that has not shown that it lives for so long is dead, in seconds.
+SILENT_SECONDS = 60.0
 #: How long to try to bring up the end of a job to a storage that does not answer, in seconds.
 PATIENCE = 120.0
 
@@ -43,6 +45,7 @@ def main(arguments: list[str]) -> int:
     driver = Driver(place_of(root, gateway), job_id, arguments[0], gateway)
     if not driver.claim():
         print(f"The job {job_id} is another driver's, or has ended")
+        driver.stand_by()
         return 0
     return driver.work()
 
@@ -78,6 +81,18 @@ class Driver:
             return False
         # Whoever found no driver may have ended the job in the meantime.
         return "final.json" not in self.place.list(self.top + "/events")
+
+    def stand_by(self) -> None:
+        """Wait for the end of a job that another driver has: the service may know this batch only as the job's."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        beaten, heard = None, time.monotonic()
+        while "final.json" not in self.place.list(self.top + "/events"):
+            there = self.place.list(self.top)
+            if there.get("pid") != beaten:
+                beaten, heard = there.get("pid"), time.monotonic()
+            if not there or time.monotonic() - heard > SILENT_SECONDS:
+                return
+            time.sleep(LOOK_SECONDS)
 
     def work(self) -> int:
         """Do all the rest."""
