@@ -75,7 +75,8 @@ def automl_pipeline():
     def link() -> str:
         """Link a Spark service, unless it is linked already: here Spark on this machine."""
         if "synapselink1" not in [service.name for service in LinkedService.list(ws)]:
-            LinkedService.register(ws, "synapselink1", SynapseWorkspaceLinkedServiceConfiguration(name="synapselink1"))
+            here = SynapseWorkspaceLinkedServiceConfiguration(name="synapselink1", master="local[*]")
+            LinkedService.register(ws, "synapselink1", here)
         return "synapselink1"
 
     attach = AttachComputeTargetOperator(task_id="attach-spark", name=POOL, attach_configuration=spark_pool)
