@@ -8,7 +8,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Manager:
         self.asked: list[tuple[str, str, bytes]] = []
         handler = type("Handler", (Answers,), {"answers": self.answers, "asked": self.asked})
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def says(self, path: str, found: Any, status: int = 200) -> None:
@@ -105,6 +106,25 @@ async def test_a_resource_manager_that_does_not_answer_says_nothing_of_jobs(mana
         await manager.applications("t")
     with pytest.raises(Unreachable, match="no address"):
         await ResourceManager("hadoop", []).applications("t")
+
+
+async def test_a_way_that_leads_to_one_of_them_only_is_no_failure(managers: tuple[Manager, Manager]) -> None:
+    one, _ = managers
+    one.says("/apps", {"apps": None})
+    port = int(one.url.rpartition(":")[2])
+    went: list[int] = []
+
+    @asynccontextmanager
+    async def way(host: str, to: int) -> AsyncIterator[tuple[Any, Any]]:
+        went.append(to)
+        if to != port:
+            raise Unreachable(f"{host}:{to} cannot be reached through head: refused")
+        yield await asyncio.open_connection(host, to)
+
+    assert await ResourceManager("hadoop", ["http://127.0.0.1:1", one.url], way).applications("t") == []
+    assert went == [1, port]
+    with pytest.raises(Unreachable, match="cannot be reached through head"):
+        await ResourceManager("hadoop", ["http://127.0.0.1:1"], way).applications("t")
 
 
 async def test_something_else_at_the_address_is_told(managers: tuple[Manager, Manager]) -> None:
@@ -225,7 +245,7 @@ def test_the_command_line_says_who_it_is_and_nothing_can_be_slipped_into_it() ->
     assert argv[:7] == [argv[0], "--master", "yarn", "--deploy-mode", "cluster", "--name", "Job-Ü"]
     assert argv[-3:] == ["hdfs://n/p.py", "a b", "--master"]
     assert "spark.a=x --conf spark.master=local" in argv
-    assert f"spark.yarn.tags=stepwell,{tag('Job-Ü')}" in argv
+    assert f"spark.yarn.tags=stepwell,{tag('Job-Ü')},mine" in argv
     assert {("--queue", "night"), ("--proxy-user", "her")} <= set(zip(argv, argv[1:], strict=False))
     assert tag("Job-Ü") == tag("Job-Ü").lower() != tag("job-Ü")
     assert len(tag("x" * 300)) <= 100

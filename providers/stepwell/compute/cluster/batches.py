@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from stepwell.compute.batch.batches import Batch, Seen
@@ -34,6 +35,11 @@ def tag(name: str) -> str:
     return f"{TAG}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
+def tags(name: str, conf: Mapping[str, str]) -> str:
+    """Return all the tags of an application: ours, and what its settings say."""
+    return ",".join(filter(None, [TAG, tag(name), conf.get("spark.yarn.tags")]))
+
+
 class YarnBatches:
     """Batches as YARN applications in cluster mode.
 
@@ -50,6 +56,7 @@ class YarnBatches:
         self.head = head
         self.run = run
         self._manager = manager
+        self._forgotten: set[str] = set()
 
     async def submit(self, batch: Batch) -> None:
         """Submit it, unless one of that name waits or runs.
@@ -85,6 +92,8 @@ class YarnBatches:
         found: dict[str, Seen] = {}
         for application in await manager.applications(TAG):
             name, one = str(application["name"]), state_of(application)
+            if name in self._forgotten:  # its job has ended: what is left of it is on its way out
+                one = replace(one, started=None)
             other = found.get(name)
             if other is None or _ORDER.index(one.state) > _ORDER.index(other.state):
                 found[name] = one
@@ -113,7 +122,8 @@ class YarnBatches:
             raise Unreachable(f"{application} of {self.target} cannot be killed, by REST nor by command: {said}")
 
     async def forget(self, name: str) -> None:
-        """Do nothing: YARN forgets ended applications by itself, and what Spark staged is in the job directory."""
+        """Do nothing there: YARN forgets applications by itself, and what Spark staged is in the job directory."""
+        self._forgotten.add(name)
 
     async def probe(self) -> tuple[dict[str, object], list[str]]:
         """Look at the head node, the ResourceManager, its nodes and queues."""
@@ -150,7 +160,7 @@ def command(spark_submit: str, batch: Batch) -> list[str]:
     """Return the command line that submits a batch and does not wait for its end."""
     conf = {
         **batch.conf,
-        "spark.yarn.tags": f"{TAG},{tag(batch.name)}",
+        "spark.yarn.tags": tags(batch.name, batch.conf),
         "spark.yarn.submit.waitAppCompletion": "false",
         "spark.yarn.maxAppAttempts": "1",
     }

@@ -95,6 +95,11 @@ class ResourceManager:
             except TimeoutError:
                 reasons.append(f"{address}: no answer within {_SECONDS:g} s")
                 continue
+            except Unreachable as error:  # on the way there
+                if error.permanent:
+                    raise
+                reasons.append(f"{address}: {error}")
+                continue
             except (http.client.HTTPException, OSError) as error:
                 reasons.append(f"{address}: {error or type(error).__name__}")
                 continue

@@ -15,7 +15,7 @@ from stepwell.compute import ssh
 from stepwell.compute.batch.storage import Storage, open_storage
 from stepwell.compute.batch.target import BatchTarget
 from stepwell.compute.cluster import packing_source
-from stepwell.compute.cluster.batches import TAG, YarnBatches, state_of, tag
+from stepwell.compute.cluster.batches import TAG, YarnBatches, state_of, tag, tags
 from stepwell.compute.cluster.head import HeadNode
 from stepwell.compute.cluster.resource_manager import ResourceManager
 from stepwell.compute.contract import Entry, EnvironmentRef, Layout, Log, Report, Target, Unreachable
@@ -241,8 +241,8 @@ class ClientModeTarget(RemoteTarget):
             "spark.master": "yarn",
             "spark.submit.deployMode": "client",
             "spark.yarn.maxAppAttempts": "1",
-            "spark.yarn.tags": f"{TAG},{tag(posixpath.basename(layout.root))}",
         }
+        found["spark.yarn.tags"] = tags(posixpath.basename(layout.root), found)
         if self.queue is not None:
             found["spark.yarn.queue"] = self.queue
         inside = {**environment.variables, **(variables or {})}
