@@ -54,7 +54,7 @@ _WORKSPACE = _argument("--workspace", help="name of the workspace", default="def
 _TARGET = _argument("--target", help="the compute target (default: local)", default="local")
 _NAME = _argument("name", help="the compute target")
 _KIND = (
-    _argument("kind", help="its kind, such as remote, docker, livy; -h lists them"),
+    _argument("kind", help="its kind, such as remote, docker, livy: see 'computetarget kinds'"),
     _argument("arguments", help="KIND --help shows them", nargs=argparse.REMAINDER, metavar="…"),
 )
 _FORCE = _argument("--force", help="also while jobs run there, which nobody collects then", action="store_true")
@@ -155,6 +155,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(("computetarget", "attach"), "Attach a machine, a cluster or a daemon", "computetarget:attach", _KIND),
     Command(("computetarget", "create"), "Create a managed compute target", "computetarget:create", _KIND),
+    Command(("computetarget", "kinds"), "List the kinds of compute targets", "computetarget:list_kinds", (_OUTPUT,)),
     Command(("computetarget", "list"), "List compute targets", "computetarget:list_targets", (_OUTPUT, _WORKSPACE)),
     Command(
         ("computetarget", "show"),

@@ -45,9 +45,6 @@ def _make(kind: str, arguments: list[str], *, managed: bool) -> None:
     known = kinds(managed=managed)
     if kind not in known:
         lines = "\n".join(f"  {name:<14}{form.about}" for name, form in sorted(known.items()))
-        if kind in ("-h", "--help"):
-            print(f"Kinds (each with --help of its own):\n{lines}")
-            return
         raise UserErrorException(
             f"{kind!r} is no kind of compute target that can be {'created' if managed else 'attached'}",
             hint=f"These can be:\n{lines}",
@@ -69,6 +66,17 @@ def _make(kind: str, arguments: list[str], *, managed: bool) -> None:
     if output == "json":
         return print_json(made.serialize())
     _show(made)
+
+
+def list_kinds(args: Any) -> None:
+    """Print the kinds, those of other packages too, and how their targets come about."""
+    from stepwell.compute.classes import kinds
+
+    found = sorted(kinds().items())
+    if args.output == "json":
+        return print_json([{"kind": k, "type": f.type, "managed": f.managed, "about": f.about} for k, f in found])
+    rows = [[kind, "create" if form.managed else "attach", form.about] for kind, form in found]
+    print_table(["kind", "by", "what"], rows)
 
 
 def _parser(kind: str, form: Form, *, managed: bool) -> argparse.ArgumentParser:
