@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 
 from stepwell.runtime import protocol
+
+#: Less is not worth packing; and of how much is tried whether it packs well.
+_WORTH_PACKING, _SAMPLE = 1 << 14, 1 << 12
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +26,14 @@ def read(_agent: Agent, request: Request, _body: bytes) -> Any:
         if request["offset"]:
             file.seek(request["offset"])
         limit = request["limit"]
-        return None, (file.readall() if limit < 0 else file.read(limit)) or b""
+        return _packed((file.readall() if limit < 0 else file.read(limit)) or b"")
+
+
+def _packed(data: bytes) -> tuple[bool, bytes]:
+    """Return *data* packed, and True, where that makes it much smaller; logs and tables are such data."""
+    if len(data) < _WORTH_PACKING or len(zlib.compress(data[:_SAMPLE], 1)) > _SAMPLE // 2:
+        return False, data
+    return True, zlib.compress(data, 1)
 
 
 def write(_agent: Agent, request: Request, body: bytes) -> None:
@@ -155,7 +166,8 @@ def gather(_agent: Agent, request: Request, _body: bytes) -> Any:
             continue
         lengths.append(len(content))
         contents.append(content)
-    return lengths, b"".join(contents)
+    packed, data = _packed(b"".join(contents))
+    return [lengths, packed], data
 
 
 def remove(_agent: Agent, request: Request, _body: bytes) -> None:

@@ -241,7 +241,8 @@ class TestFaults(OnMortal):
         assert raised.value.permanent
         assert hostkeys.fingerprint(old) in str(raised.value)
         target.address = replace(target.address, host_keys=(self.vm.host_key,))
-        target.files.address = target.runner.address = target.exec.address = target.address
+        for port in (target.files, target.runner, target.exec):
+            port.address = target.address  # type: ignore[attr-defined]
         assert portal.call(target.probe()).ok
 
 

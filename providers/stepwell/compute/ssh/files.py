@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
+import zlib
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ from stepwell.compute.ssh.connection import connection
 from stepwell.errors import ComputeTargetException
 
 #: The size of a piece of a large file, and how many are under way at a time.
-_PIECE, _AHEAD = 1 << 18, 16
+_PIECE, _AHEAD = 1 << 20, 8
 #: How many bytes and names of small files go into one request.
 _BATCH_BYTES, _BATCH_NAMES = 1 << 20, 500
 #: How many small files are asked for in one request.
@@ -33,14 +34,13 @@ class SshFiles:
 
     async def read(self, path: str, offset: int = 0, limit: int = -1) -> bytes:
         """Return the bytes from *offset* on, at most *limit*."""
-        agent = await connection(self.address).agent()
-        first = _PIECE * 4 if limit < 0 else min(limit, _PIECE * 4)
-        data = (await agent.request("read", path=path, offset=offset, limit=first))[1]
+        first = _PIECE if limit < 0 else min(limit, _PIECE)
+        data = _unpacked(*await connection(self.address).request("read", path=path, offset=offset, limit=first))
         if len(data) < first or len(data) == limit:
             return data
         pieces = [data]
         end = None if limit < 0 else offset + limit
-        async for piece in _pieces(agent, path, offset + len(data), end):
+        async for piece in _pieces(await connection(self.address).agent(), path, offset + len(data), end):
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -49,7 +49,9 @@ class SshFiles:
         found: list[bytes | None] = []
         for first in range(0, len(paths), _MANY):
             names = list(paths[first : first + _MANY])
-            lengths, data = await connection(self.address).request("gather", path="/", names=names, limit=_BATCH_BYTES)
+            given: dict[str, Any] = {"path": "/", "names": names, "limit": _BATCH_BYTES}
+            (lengths, packed), data = await connection(self.address).request("gather", **given)
+            data = _unpacked(packed, data)
             at = 0
             for length in lengths:
                 found.append(data[at : at + length] if length >= 0 else None)
@@ -154,7 +156,8 @@ class SshFiles:
         await asyncio.gather(*map(one, requests))
 
     async def _fetch_small(self, agent: Agent, path: str, names: list[str], place: _Places) -> None:
-        lengths, data = await agent.request("gather", path=path, names=names, limit=_BATCH_BYTES * 2)
+        (lengths, packed), data = await agent.request("gather", path=path, names=names, limit=_BATCH_BYTES * 2)
+        data = _unpacked(packed, data)
 
         def write() -> None:
             at = 0
@@ -237,7 +240,7 @@ async def _pieces(agent: Agent, path: str, offset: int, end: int | None) -> Asyn
             if not ahead:
                 return
             limit, task = ahead.pop(0)
-            piece = (await task)[1]
+            piece = _unpacked(*await task)
             if piece:
                 yield piece
             if len(piece) < limit:
@@ -245,6 +248,10 @@ async def _pieces(agent: Agent, path: str, offset: int, end: int | None) -> Asyn
     finally:
         for _, task in ahead:
             task.cancel()
+
+
+def _unpacked(packed: bool, data: bytes) -> bytes:
+    return zlib.decompress(data) if packed else data
 
 
 def _batches(files: list[tuple[str, int]]) -> list[list[str]]:
