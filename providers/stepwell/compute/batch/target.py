@@ -17,14 +17,14 @@ import posixpath
 import tempfile
 import time
 import uuid
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, cast
 
 from stepwell.compute import shipping
 from stepwell.compute.batch.batches import Batches
+from stepwell.compute.batch.members import Members
 from stepwell.compute.batch.runner import ARCHIVE, PROGRAM, SUBMITTED, BatchRunner
 from stepwell.compute.batch.storage import Storage
 from stepwell.compute.contract import (
@@ -278,7 +278,7 @@ class BatchTarget(JobDirectoryTarget):
         if shipped:  # Spark itself fetches these before anything of ours runs
             if job.archive is None:
                 raise ComputeTargetException(f"The step has no source directory that {shipped[0]!r} could be in")
-            members = _Members(job.archive, tuple(dict.fromkeys(shipped)))
+            members = Members(job.archive, tuple(dict.fromkeys(shipped)))
             job = replace(job, transfers=(Transfer(members, "code"), *job.transfers))
         await super().stage(job)
 
@@ -388,36 +388,3 @@ def _inside(environment: EnvironmentRef, layout: Layout, variables: Mapping[str,
         path.append(posixpath.join(layout.payload, "v1"))
     path += [v["PYTHONPATH"] for v in (variables or {}, environment.variables) if v.get("PYTHONPATH")]
     return {"STEPWELL_JOB_DIR": layout.root, "PYTHONUNBUFFERED": "1", "PYTHONPATH": ":".join(path)}
-
-
-@dataclass(frozen=True)
-class _Members:
-    """Some files of a snapshot, as something to transfer.
-
-    :param archive: the snapshot.
-    :param names: relative to the source directory.
-    """
-
-    archive: Path
-    names: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """Of their content."""
-        with zipfile.ZipFile(self.archive) as packed:
-            return ",".join(f"{packed.getinfo(name).CRC:08x}" for name, _ in self.files())
-
-    def files(self) -> list[tuple[str, int]]:
-        """Return names and sizes.
-
-        :raises ComputeTargetException: the source directory has no such file.
-        """
-        with zipfile.ZipFile(self.archive) as packed:
-            missing = [name for name in self.names if name not in packed.namelist()]
-            if missing:
-                raise ComputeTargetException(f"The source directory has no file {missing[0]!r}, which the step names")
-            return [(name, packed.getinfo(name).file_size) for name in self.names]
-
-    def open(self, name: str) -> BinaryIO:
-        """Return a reader of one of them."""
-        return cast(BinaryIO, zipfile.ZipFile(self.archive).open(name))
