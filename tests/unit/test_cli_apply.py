@@ -167,3 +167,22 @@ def test_what_is_wrong_in_the_file_is_told_and_nothing_is_done(
 def test_a_file_that_is_not_there_is_told(ws: Workspace, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=re.escape("does not exist")):
         cli.main(["apply", "-f", str(tmp_path / "none.yaml")])
+
+
+def test_a_cluster_of_so_many_nodes_is_created_and_changed(
+    ws: Workspace, file: File, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.apply("targets:\n  cpu: {kind: amlcompute, max_nodes: 2}\n", "--yes")
+    assert ComputeTarget(ws, "cpu").is_attached is False
+    assert changes(file, "targets: {cpu: {kind: amlcompute, max_nodes: 2}}", capsys) == {}
+    assert changes(file, "targets: {cpu: {kind: amlcompute, max_nodes: 3}}", capsys) == {"cpu": {"max_nodes": [2, 3]}}
+    with pytest.raises(SystemExit, match="needs max_nodes"):
+        file.apply("targets: {cpu: {kind: amlcompute}}")
+    with pytest.raises(SystemExit, match="max_nodes=1 is less than min_nodes=2"):
+        cli.main(["computetarget", "create", "amlcompute", "-n", "other", "--max-nodes", "1", "--min-nodes", "2"])
+    cli.main(["computetarget", "create", "amlcompute", "-n", "other", "--max-nodes", "1"])
+    with pytest.raises(SystemExit, match="Detach is not supported for AmlCompute object. Try to use delete instead"):
+        cli.main(["computetarget", "detach", "other"])
+    cli.main(["computetarget", "delete", "other"])
+    with pytest.raises(SystemExit, match="'amlcompute' is no kind of compute target that can be attached"):
+        cli.main(["computetarget", "attach", "amlcompute", "-n", "x"])

@@ -230,6 +230,7 @@ def _same_host_key(pinned: Any, wanted: Any) -> bool:
 
 def _login_difference(record: Record, configuration: Configuration, wanted: Wanted) -> dict[str, tuple[Any, Any]]:
     """Return how the target is logged in to differently; of secrets only that they are another sort."""
+    from stepwell.compute.logins import WORKSPACE_KEY
     from stepwell.compute.resolve import connection_of
 
     login = configuration.login
@@ -243,8 +244,18 @@ def _login_difference(record: Record, configuration: Configuration, wanted: Want
         there = None
     if there is None:
         return {"connection": (None, f"{login.login}@{login.host}")}
-    before = {"address": there.host, "port": there.port, "username": there.login, "log in by": _way(there.password)}
-    after = {"address": login.host, "port": login.port, "username": login.login, "log in by": _way(login.password)}
+    before = {
+        "address": there.host,
+        "port": there.port,
+        "username": there.login,
+        "log in by": _way(there.password, there.extra.get(WORKSPACE_KEY)),
+    }
+    after = {
+        "address": login.host,
+        "port": login.port,
+        "username": login.login,
+        "log in by": _way(login.password, login.workspace_key),
+    }
     if login.private_key_file and there.extra.get("private_key"):
         from stepwell.compute.ssh import keys
 
@@ -253,8 +264,8 @@ def _login_difference(record: Record, configuration: Configuration, wanted: Want
     return _difference(before, after)
 
 
-def _way(password: str | None) -> str:
-    return "password" if password else "key"
+def _way(password: str | None, workspace_key: Any) -> str:
+    return "password" if password else "the workspace's key" if workspace_key else "key"
 
 
 def _tell(ws: Workspace, changes: list[Change], output: str) -> None:

@@ -106,7 +106,7 @@ def workspace_key(ws: Workspace, values: dict[str, Any], password: str | None) -
     who = f"{values.get('username')}@{values.get('address')}"
     if password is None:
         say(f"The public key of the workspace {ws.name}, a line for ~/.ssh/authorized_keys of {who}:")
-        print(public, flush=True)
+        say(public)
         if on_terminal():
             answer("Press Enter when it is there. ")
         return

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: In the extra of a connection that an attach has made: whose it is. Others are never replaced nor removed.
 MADE_FOR = "stepwell_target"
+#: In the extra of one that logs in with the workspace's own key.
+WORKSPACE_KEY = "stepwell_workspace_key"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Login:
             from stepwell.compute.ssh import keys
 
             extra["private_key"] = keys.pair(ws).private
+            extra[WORKSPACE_KEY] = True
         return ConnectionInfo(
             connection_id(ws, name), self.conn_type, self.host, self.port, self.login, self.password, self.schema, extra
         )

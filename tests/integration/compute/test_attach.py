@@ -336,7 +336,7 @@ def test_the_workspaces_own_key_is_put_there_with_a_password_used_once(
     with pytest.raises(SystemExit, match="cannot work"):
         run("attach", "remote", "-n", "gpu", *where, "-k")
     public = keys.pair(ws).public
-    assert public in capsys.readouterr().out
+    assert public in capsys.readouterr().err
     time.sleep(PAUSE_SECONDS)  # who was refused is not tried again at once
     for told in ("Added", "Found"):
         monkeypatch.setattr(sys, "stdin", io.StringIO(vm.password + "\n"))
@@ -506,3 +506,22 @@ targets:
     cli.main(["apply", "-f", str(path), "--yes"])
     assert re.search(r"log in by\s*│ password\s*│ key", capsys.readouterr().out)
     assert kept.all["stepwell_target_default_gpu"].password is None
+
+
+def test_a_file_that_says_the_workspaces_own_key_changes_nothing_twice(
+    ws: Workspace, vm: Vm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = vm.path(f"/home/{vm.login}/.ssh/authorized_keys")
+    before = path.read_text()
+    path.write_text(before + keys.pair(ws).public + "\n")
+    try:
+        (tmp_path / "t.yaml").write_text(
+            f"targets: {{gpu: {{kind: remote, address: '{vm.address}:22', username: {vm.login}, "
+            f"use_azureml_ssh_key: true, host_key: {vm.host_key}}}}}\n"
+        )
+        cli.main(["apply", "-f", str(tmp_path / "t.yaml"), "--yes", "-o", "json"])
+        assert json.loads(capsys.readouterr().out)[0]["new"], "the public key is told elsewhere"
+        cli.main(["apply", "-f", str(tmp_path / "t.yaml"), "--yes"])
+        assert "Nothing to change" in capsys.readouterr().out
+    finally:
+        path.write_text(before)
