@@ -60,11 +60,12 @@ def begin(agent: Agent, request: Request, _body: bytes) -> int:
 
 
 def piece(agent: Agent, request: Request, body: bytes) -> None:
-    """Append to a draft."""
+    """Write a piece of a draft; pieces may come in any order."""
     descriptor, _ = agent.drafts[request["draft"]]
-    data = memoryview(body)
+    data, at = memoryview(body), request["at"]
     while data:
-        data = data[os.write(descriptor, data) :]
+        count = os.pwrite(descriptor, data, at)
+        data, at = data[count:], at + count
 
 
 def finish(agent: Agent, request: Request, _body: bytes) -> None:

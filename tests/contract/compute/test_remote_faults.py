@@ -445,6 +445,19 @@ class TestConnection:
         for more in ({}, {"password": None, "key": key}, {"password": None, **locked}):
             assert portal.call(on(vm, **more).files.modified("/home/ml"))
 
+    def test_large_files_arrive_as_they_were(self, vm: Vm, tmp_path: Path) -> None:
+        target, folder = on(vm), "/home/ml/large"
+        content = random.Random(7).randbytes(30_000_000)
+        for number in range(6):  # there are many pieces under way
+            portal.call(target.files.put(io.BytesIO(content), f"{folder}/{number}", folder))
+            assert (
+                hashlib.sha256(vm.path(f"{folder}/{number}").read_bytes()).digest() == hashlib.sha256(content).digest()
+            )
+        assert portal.call(target.files.read(f"{folder}/5")) == content
+        portal.call(target.files.fetch(folder, tmp_path / "back"))
+        assert {(tmp_path / "back" / str(number)).read_bytes() == content for number in range(6)} == {True}
+        vm.run("rm", "-rf", folder)
+
     def test_a_python_below_the_home(self, vm: Vm) -> None:
         vm.exec("ln", "-sf", "/usr/bin/python3", "/home/ml/my python")
         assert portal.call(on(vm, python="~/my python").files.modified("/home/ml"))

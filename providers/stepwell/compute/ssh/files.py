@@ -71,10 +71,11 @@ class SshFiles:
         agent = await connection(self.address).agent()
         number = await _begun(agent, path, drafts)
         ahead: list[asyncio.Task[Any]] = []
-        name = ""
+        name, at = "", 0
         try:
             while piece := await asyncio.to_thread(reader.read, _PIECE):
-                ahead.append(asyncio.create_task(agent.request("piece", piece, draft=number)))
+                ahead.append(asyncio.create_task(agent.request("piece", piece, draft=number, at=at)))
+                at += len(piece)
                 await asyncio.sleep(0)
                 if len(ahead) >= _AHEAD:
                     await ahead.pop(0)
