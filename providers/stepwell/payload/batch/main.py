@@ -69,6 +69,7 @@ class Driver:
         self.parent = os.getppid()
         self.started = time.time()
         self.asked: str | None = None  # why the launcher was asked to end
+        self.over = False  # the job has been ended by somebody else, who may have removed it
         self._looked = self._beaten = self._signalled = 0.0
         self._lease: float | None = None
         self.lease_seconds = 86400.0
@@ -108,7 +109,7 @@ class Driver:
                 keeper = self._start()
                 self._watch(keeper, mirror)
             final = self._final()
-            refused = self._persistently(mirror.finish)
+            refused = [] if self.over else self._persistently(mirror.finish)
             lost = [name for name in refused if name.startswith("outputs/")]
             if lost and final["status"] == protocol.SUCCEEDED:
                 reason = "the storage cannot hold files with such names: " + ", ".join(map(repr, lost[:5]))
@@ -189,8 +190,9 @@ class Driver:
             if os.getppid() != self.parent:
                 self._ask("the batch was killed")
             try:
-                mirror.tick()
                 self._look()
+                if not self.over:
+                    mirror.tick()
                 complained = False
             except Exception as error:
                 if not complained:  # it may come back; the log waits on the disk
@@ -273,11 +275,13 @@ class Driver:
         if not there:
             if "jobs" not in self.place.list(""):
                 raise OSError("the folder is gone")  # as of a disk that is not mounted for a while
+            self.over = True
             self._ask("the job directory has been removed")
+        elif "final.json" in self.place.list(self.top + "/events"):
+            self.over = True
+            self._ask("somebody else has written the final status of this job")
         elif "cancel" in there:
             self._ask(self._request())
-        elif "final.json" in self.place.list(self.top + "/events"):
-            self._ask("somebody else has written the final status of this job")
         lease = there.get("lease")
         if self._lease is None and lease is not None and there["pid"] - lease > self.lease_seconds:
             self._ask(f"nobody has asked about the job for {there['pid'] - lease:.0f} s, and it had not begun")
