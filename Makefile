@@ -9,7 +9,7 @@ ENV := . scripts/env.sh;
 # More for pytest: make test ARGS='-k snapshot'
 ARGS ?=
 # What to lint.
-CODE := providers plugins dags include tests scripts $(wildcard benchmarks)
+CODE := providers plugins dags include tests scripts docker $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-hdfs demo-automl ui test test-slow kill-matrix bench lint format lock picture compose-env up down clean distclean environment

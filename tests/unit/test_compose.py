@@ -52,11 +52,11 @@ def test_every_component_of_airflow_is_there_and_reports_its_health(compose: dic
 
 def test_no_secret_stands_in_it_and_none_has_a_default(compose: dict[str, Any], project: Path) -> None:
     environments = [service.get("environment", {}) for service in compose["services"].values()]
-    secrets = {n: v for e in environments for n, v in e.items() if re.search("PASSWORD$|_KEY$|SECRET$|AUTH$", n)}
+    secrets = {n: v for e in environments for n, v in e.items() if v and re.search("PASSWORD$|_KEY$|SECRET$|AUTH$", n)}
     assert len(secrets) == 6
     for name, value in secrets.items():
         assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), f"{name} is not required from .env"
-    urls = {v for e in environments for v in e.values() if re.search("://[^/]*:.*@", v)}
+    urls = {v for e in environments for v in e.values() if v and re.search("://[^/]*:.*@", v)}
     assert len(urls) == 3
     assert [url for url in urls if not re.search(r"://\w*:\$\{\w+:\?[^}]+\}@", url)] == []
     assert ".env" in (project / ".gitignore").read_text().splitlines()
@@ -85,14 +85,36 @@ def test_nothing_is_published_beyond_this_machine(compose: dict[str, Any]) -> No
 def test_what_it_mounts_and_copies_exists(compose: dict[str, Any], project: Path) -> None:
     mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
     folders = {mount.split(":")[0] for mount in mounts if mount.startswith("./")}
-    assert folders == {"./dags", "./include", "./plugins"}
+    assert folders == {"./dags", "./include", "./plugins", "./docker/attach"}
+    assert all(mount.endswith(":ro") for mount in mounts if mount.startswith("./"))
     volumes = {mount.split(":")[0] for mount in mounts} - folders
     assert volumes == set(compose["volumes"])
-    copied = re.findall(r"^COPY (.+) \S+$", (project / "Dockerfile").read_text(), re.MULTILINE)
-    kept = {line[1:] for line in (project / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    names = {name for line in copied for name in line.split()}
-    assert names == kept, "what the Dockerfile copies is what .dockerignore lets through"
+    builds = [service["build"] for service in compose["services"].values() if "build" in service]
+    files = [project / build.get("dockerfile", "Dockerfile") for build in builds]
+    lines = [line for file in files for line in file.read_text().splitlines() if line.startswith("COPY")]
+    names = {name for line in lines if "--from=" not in line for name in line.split()[1:-1]}
+    kept = [line[1:] for line in (project / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for name in names:
+        assert any(f"{name}/".startswith(f"{one}/") for one in kept), f".dockerignore keeps {name} out"
+    for one in kept:
+        assert any(f"{name}/".startswith(f"{one}/") for name in names), f"no image needs {one}"
     assert [name for name in names | folders if not (project / name).exists()] == []
+
+
+def test_images_are_made_here_or_are_official_ones(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    made = {service["image"] for service in services.values() if "build" in service}
+    assert {s["image"] for s in services.values() if s.get("pull_policy") == "never"} == made
+    assert {s["image"] for s in services.values()} - made == {"postgres:17-bookworm", "redis:7-bookworm"}
+
+
+def test_targets_see_neither_the_database_nor_the_queue(compose: dict[str, Any]) -> None:
+    for name in ("vm", "cluster"):
+        assert compose["services"][name]["networks"] == ["targets"]
+        assert "environment" not in compose["services"][name]
+        assert "ssh-login:/ssh/login:ro" in compose["services"][name]["volumes"]
+    assert "networks" not in compose["services"]["postgres"]
+    assert "networks" not in compose["services"]["redis"]
 
 
 def test_make_compose_env_writes_every_secret_once(tmp_path: Path, project: Path) -> None:
