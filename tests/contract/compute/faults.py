@@ -1,0 +1,276 @@
+"""A fault at every call of the contract: whoever makes it is killed before it, within it or after it, or gets an error.
+
+Then somebody else goes on as a retry would. Whatever happened: the script was started once, the job ended as it should,
+its log is whole, and nothing is left in the end. No Airflow is needed for that; a kind's test class adds its
+:class:`~tests.contract.compute.contract.Case`.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.compute.contract import Case, Runner, eventually, launchers, scripts
+
+from stepwell.compute import portal
+from stepwell.compute.contract import Handle, Job, Target
+
+LINES = 20
+#: Starts are counted outside of the log, too: a second one could overwrite that.
+SCRIPT = f"""
+import os, sys, time
+with open(os.path.join(os.environ["DESK"], "starts"), "a") as file:
+    file.write("x")
+print("started", flush=True)
+for number in range({LINES}):
+    print("line", number, flush=True)
+    time.sleep(float(sys.argv[1]) / {LINES})
+print("done", flush=True)
+"""
+WHOLE = ["started", *(f"line {number}" for number in range(LINES)), "done"]
+#: The calls of a job's life, in their order; those after ``collect`` come when it is over.
+CALLS = (
+    "probe", "environment_key", "prepare", "find", "stage", "submit", "adopt", "renew", "events", "status", "logs",
+    "collect", "forget", "reap",
+)  # fmt: skip
+#: What happens: the caller is killed before the call, while it lasts or after it; the call fails before it has done
+#: anything, or its answer is lost.
+FAULTS = ("killed before", "killed within", "killed after", "fails", "answer lost")
+_TOOK: dict[type, dict[str, float]] = {}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault.
+
+    :param after: how long into the call the caller is killed, in seconds, if it is killed within.
+    """
+
+    call: str
+    how: str
+    after: float = 0.0
+
+    def before(self, call: str) -> None:
+        if call != self.call:
+            return
+        if self.how == "killed before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.how == "killed within":
+            threading.Timer(self.after, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+        elif self.how == "fails":
+            raise ConnectionResetError("hung up")
+
+    def behind(self, call: str) -> None:
+        if call == self.call and self.how == "killed after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if call == self.call and self.how == "killed within":
+            time.sleep(10)  # it took less time than before
+        if call == self.call and self.how == "answer lost":
+            raise ConnectionResetError("hung up")
+
+
+class Worker:
+    """Who lives a job's life on a target, noting as little of it as a worker would.
+
+    :param notes: a file with what has been noted: the job was ``submitted``, it was ``collected``.
+    """
+
+    def __init__(
+        self, target: Target, job: Job, spec: dict[str, Any], folder: Path, fault: Fault | None = None
+    ) -> None:
+        self.target = target
+        self.job = job
+        self.spec = spec
+        self.into = folder / job.id
+        self.notes = folder / f"{job.id}.notes"
+        self.fault = fault
+        self.took: dict[str, float] = {}
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Make one call of the contract, with its fault."""
+        if self.fault is not None:
+            self.fault.before(name)
+        began = time.monotonic()
+        made = getattr(self.target, name)(*arguments)
+        if name == "logs":
+            found: Any = b"".join(portal.iterate(made))
+        else:
+            found = portal.call(made, 60)
+        self.took[name] = time.monotonic() - began
+        if self.fault is not None:
+            self.fault.behind(name)
+        return found
+
+    def noted(self, what: str) -> bool:
+        """Return whether that was noted."""
+        return self.notes.exists() and what in self.notes.read_text().split()
+
+    def note(self, what: str) -> None:
+        """Note it."""
+        with self.notes.open("a") as file:
+            file.write(what + "\n")
+
+    def live(self, owner: str, until: Callable[[Handle], None] | None = None) -> None:
+        """Live the life, or what is left of it.
+
+        :param until: what is done with the job in place of watching it.
+        """
+        handle = Handle(self.target.name, self.job.id, self.target.layout(self.job.id).root)
+        if not self.noted("collected"):
+            self.call("probe")
+            self.call("environment_key", self.spec)
+            self.call("prepare", self.spec, lambda _: None)
+            found = self.call("find", self.job.id)
+            job = replace(self.job, document={**self.job.document, "owner": owner})
+            if found is None:
+                self.call("stage", job)
+                found = self.call("submit", job)
+            assert found == handle
+            self.call("adopt", handle, owner)
+            self.call("renew", handle)
+            self.call("events", handle, set())
+            if until is not None:
+                until(handle)
+            self.call("status", [handle])
+            self.call("logs", handle)
+            outcome = self.call("collect", handle, self.into)
+            (self.into / "final.json").write_text(json.dumps(outcome.final))
+            self.note("collected")
+        self.call("forget", handle)
+        self.call("reap", -1.0)
+
+
+class FaultContract(Case):
+    """Faults at every call of the contract."""
+
+    #: What is prepared; whatever the kind has at hand.
+    spec: dict[str, Any] = {"user_managed": True, "interpreter": sys.executable}
+    #: How long the script takes, in seconds: longer than it takes to get to watch it.
+    lasts = 0.3
+
+    def another(self, target: Target) -> Target:
+        """Return the target as another process would make it."""
+        return target
+
+    @pytest.mark.parametrize("call", CALLS)
+    def test_once(self, run: Runner, tmp_path: Path, call: str) -> None:
+        self.check(run, tmp_path, call, 1)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("call", CALLS)
+    def test_five_times(self, run: Runner, tmp_path: Path, call: str) -> None:
+        self.check(run, tmp_path, call, 5)
+
+    @pytest.mark.parametrize("how", FAULTS)
+    def test_a_cancel(self, run: Runner, tmp_path: Path, how: str) -> None:
+        self.check_cancel(run, tmp_path, how, 1)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("how", FAULTS)
+    def test_a_cancel_five_times(self, run: Runner, tmp_path: Path, how: str) -> None:
+        self.check_cancel(run, tmp_path, how, 5)
+
+    # -- how -----------------------------------------------------------------------------------------------------------
+
+    def check(self, run: Runner, folder: Path, call: str, rounds: int) -> None:
+        """Let each fault happen at *call*, so many times."""
+        took = self.undisturbed(run, folder)
+        for how in FAULTS:
+            for _ in range(rounds):
+                fault = Fault(call, how, took[call] * random.random())  # noqa: S311
+                job = run.job(SCRIPT, str(self.lasts))
+                said = f"{fault} of job {job.id}"
+                self.first(run, job, folder, fault)
+                starts: list[str] = []
+                worker = Worker(run.target, job, self.spec, folder)
+
+                def read_starts(handle: Handle, worker: Worker = worker, starts: list[str] = starts) -> None:
+                    eventually(lambda: portal.call(worker.target.status([handle]))[0].ended, self.patience)
+                    starts.append(run.desk(handle.job_id, "starts").read_text())
+
+                worker.live("second", read_starts)
+                assert starts in ([], ["x"]), said  # none: the first has collected it
+                assert self.lines(worker) == WHOLE, said
+                self.check_over(run, worker, said, "succeeded")
+
+    def check_cancel(self, run: Runner, folder: Path, how: str, rounds: int) -> None:
+        """Let that happen to who cancels, so many times."""
+        for _ in range(rounds):
+            job = run.job(SCRIPT, "300")
+            fault = Fault("cancel", how, random.uniform(0, 0.02))  # noqa: S311
+            said = f"{fault} of job {job.id}"
+            self.first(run, job, folder, fault, cancel=True)
+            worker = Worker(run.target, job, self.spec, folder)
+
+            def cancel(handle: Handle, worker: Worker = worker) -> None:
+                assert portal.call(worker.target.cancel(handle, None, "cancelled by the second")) is True
+                eventually(lambda: portal.call(worker.target.status([handle]))[0].ended, self.patience)
+                assert run.desk(handle.job_id, "starts").read_text() == "x"
+
+            worker.live("second", cancel)
+            self.check_over(run, worker, said, "cancelled")
+
+    def undisturbed(self, run: Runner, folder: Path) -> dict[str, float]:
+        """Live a life without a fault, once for all tests of the class; return how long each call takes."""
+        if type(self) in _TOOK:
+            return _TOOK[type(self)]
+        worker = Worker(run.target, run.job(SCRIPT, str(self.lasts)), self.spec, folder)
+        worker.live("first")
+        assert self.lines(worker) == WHOLE
+        assert set(worker.took) == set(CALLS)
+        self.check_over(run, worker, "undisturbed", "succeeded")
+        return _TOOK.setdefault(type(self), worker.took)
+
+    def first(self, run: Runner, job: Job, folder: Path, fault: Fault, *, cancel: bool = False) -> None:
+        """Live the job's life in another process, which does not get beyond the fault."""
+
+        def work() -> None:
+            worker = Worker(self.another(run.target), job, self.spec, folder, fault)
+
+            def do_cancel(handle: Handle) -> None:
+                eventually(lambda: run.desk(handle.job_id, "starts").exists(), self.patience)
+                worker.call("cancel", handle, None, "cancelled by the first")
+
+            try:
+                worker.live("first", do_cancel if cancel else None)
+            except ConnectionResetError:
+                os._exit(3)
+            os._exit(0)
+
+        process = multiprocessing.get_context("fork").Process(target=work)
+        process.start()
+        process.join(self.patience * 2)
+        assert process.exitcode in (-signal.SIGKILL, 3), f"{fault}: {process.exitcode}"
+
+    def lines(self, worker: Worker) -> list[str]:
+        """Return what the script has printed, by the log that was collected."""
+        log = (worker.into / "logs" / "step.log").read_text().splitlines()
+        return [line for line in log if line in ("started", "done") or line.startswith("line ")]
+
+    def check_over(self, run: Runner, worker: Worker, said: str, state: str) -> None:
+        """Make sure that the job ended in that state, and that nothing is left of it."""
+        job_id, target = worker.job.id, worker.target
+        handle = Handle(target.name, job_id, target.layout(job_id).root)
+        assert self.final(worker)["status"] == state, said
+        assert not run.exists(handle), said
+        assert portal.call(target.find(job_id)) is None, said
+        eventually(lambda: not scripts(job_id) and not launchers(job_id), 10)
+        assert job_id not in portal.call(target.runner.known()), said  # type: ignore[attr-defined]
+        assert portal.call(target.reap(-1)) == [], said
+        shutil.rmtree(worker.into)
+
+    def final(self, worker: Worker) -> dict[str, Any]:
+        """Return the final status that was collected."""
+        return json.loads((worker.into / "final.json").read_text())  # type: ignore[no-any-return]
