@@ -386,7 +386,7 @@ class Matrix:
     def _kill_triggerer(self) -> None:
         """Kill it with all that belongs to it, and start another one."""
         children = {int(p) for p in processes(str(self.server.home))} | set(descendants(os.getpid()))
-        for pid in [pid for pid in children if "triggerer" in said_by(pid, "cmdline")]:
+        for pid in [pid for pid in children if "airflow triggerer" in said_by(pid, "cmdline")]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         from tests.support.airflow_server import settings

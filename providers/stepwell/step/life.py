@@ -28,17 +28,15 @@ from stepwell.errors import (
     UserErrorException,
 )
 from stepwell.quality import gates
-from stepwell.step import job, publish, resume, state, waiting
-from stepwell.step.deciding import Deciding
+from stepwell.step import job, publish, resume, state
 from stepwell.step.fingerprint import proof_of
+from stepwell.step.leaving import PATIENCE, Leaving
 from stepwell.step.logged import brief_metrics
-from stepwell.step.record import RunRecord
 from stepwell.step.relay import Relay
 from stepwell.step.resolve import ResolvedInput, resolve_inputs
 from stepwell.step.snapshot import Snapshot, check_script, take
 from stepwell.step.source_control import state_of
 from stepwell.step.spec import StepResult
-from stepwell.step.tenure import Overtaken
 from stepwell.step.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ _IN_SUMMARY = (
 )
 
 
-class Life(Deciding):
+class Life(Leaving):
     """One try of one step.
 
     :param triggering: references of the asset events that started the DAG run.
@@ -77,7 +75,6 @@ class Life(Deciding):
         super().__init__(ws, spec, key, try_number, log, mask, turn)
         self.triggering = triggering
         self._environment: dict[str, Any] | None = None
-        self._shown = 0  # of the job's log, in bytes
 
     # -- the story -------------------------------------------------------------------------------------------------
 
@@ -93,18 +90,22 @@ class Life(Deciding):
             result = self._until_submitted()
             return self._to_the_end() if result is None else result
 
-    def start(self, *, defer: bool | None = None, deadline: float | None = None) -> StepResult | Waiting:
+    def start(
+        self, *, defer: bool | None = None, deadline: float | None = None, patience: float = PATIENCE
+    ) -> StepResult | Waiting:
         """Live the step's life until its job is submitted, and leave the waiting to others; else as :meth:`live`.
 
         :param defer: whether others wait; None: as its target says.
         :param deadline: when the step has taken too long, in seconds since the epoch.
+        :param patience: a job that ends within so many seconds is waited for here all the same.
         """
         self._begin()
         with self._lived():
             result = self._until_submitted()
             if result is not None:
                 return result
-            if self.target.deferrable if defer is None else defer:
+            defer = self.target.deferrable if defer is None else defer
+            if defer and not self._ends_within(patience):
                 return self._hand_over(deadline)
             return self._to_the_end()
 
@@ -301,37 +302,6 @@ class Life(Deciding):
         self._go_on()
         self._submitted(portal.call(self.target.submit(one)))
         self._go_on()
-
-    def _hand_over(self, deadline: float | None) -> Waiting:
-        """Leave the waiting to others: note what they and the next worker have to know."""
-        facts = {"owner": self.state.owner, "log": 0, "since": time.time(), "deadline": deadline}
-        waiting.note(
-            self.ws, self.state.run_id, {**facts, "outputs": dict(self.spec.outputs), "reads": sorted(self._reads())}
-        )
-        self.record.note(phase="run")
-        if self._claimed is not None:
-            self._index_may_fail(self._claimed.wait)
-        self._go_on()
-        handle = self._handle()
-        who = (self.ws.name, self.ws.given_root, self.state.slug, self.state.run_id)
-        return Waiting(*who, handle.target, handle.directory, self.state.owner, deadline)
-
-    def _come_back(self, owner: str | None) -> float:
-        """Hold the step again whose job others have waited for; return since when they have."""
-        now = state.current(self.ws, self.key.slug)
-        if now is None or (owner is not None and now.owner != owner):
-            raise Overtaken(f"A newer try has taken over the step {self.spec.name!r}")
-        if now.phase in state.OVER or now.phase == "cancelling":
-            raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled while it waited for its job")
-        self.state = now
-        self.target = target_for(self.ws, self._handle().target)
-        self._took = self._waited = True
-        self.record = RunRecord(self.ws, now.run_id)
-        self.record.open(self.spec, self.key, self.try_number)
-        left = waiting.noted(self.ws, now.run_id, now.owner)
-        self._shown = int(left.get("log") or 0)
-        self.log.info("Run %s on %s goes on", now.run_id, self.spec.compute_target)
-        return float(left.get("since") or time.time())
 
     def _watch(self) -> None:
         """Relay the log until the job has ended, and note its child runs."""

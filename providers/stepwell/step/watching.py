@@ -24,7 +24,6 @@ from stepwell.compute.limits import renewal_seconds
 from stepwell.compute.resolve import target_for
 from stepwell.step import state, waiting
 from stepwell.step.children import ChildFollower, ChildRecord
-from stepwell.step.relay import Relay
 from stepwell.step.waiting import Waiting
 from stepwell.workspace import Workspace
 
@@ -36,6 +35,12 @@ AT_ONCE, ASK_SECONDS = 1000, 60.0
 LOG_FIRST, LOG_LONGEST, LOGS_PER_SECOND, LOGS_AT_ONCE = 1.0, 30.0, 40.0, 16
 #: So much of a log is taken at one look, in bytes; a line that is longer than this comes in pieces.
 LOG_PIECE, LONGEST_LINE = 1 << 19, 1 << 16
+#: So many bytes of logs this process shows in a second, and at once: a triggerer reads its triggers' logs 4 KiB at a
+#: time, between other things, and what it has not read when a trigger ends is lost. What is not shown here is shown by
+#: the worker that goes on.
+SHOWN_PER_SECOND, SHOWN_AT_ONCE = 20_000.0, 60_000.0
+#: Of one job, so many at one look; fewer are not worth a look. And what a record costs beside its text.
+MOST, LEAST, RECORD = 15_000, 1_000, 400
 #: Renewals of leases that are under way at a time.
 RENEWALS_AT_ONCE = 16
 #: A target that has not answered for so long is looked up anew: its record may have been changed.
@@ -67,29 +72,26 @@ class Watched:
 
     __slots__ = (
         *("waiting", "log", "done", "context", "due", "pause", "heard", "renewal"),
-        *("offset", "log_due", "log_pause", "relay", "children", "noted"),
+        *("offset", "log_due", "log_pause", "children", "noted", "shown"),
     )
 
     def __init__(self, waiting: Waiting, log: Logger, done: Callable[[News], object], now: float) -> None:
         self.waiting = waiting
         self.log = log
         self.done = done
-        self.context: contextvars.Context | None = contextvars.copy_context()
+        self.context = contextvars.copy_context()
         self.due, self.pause = now + FIRST, FIRST
         self.heard = now
         self.renewal = now + random.uniform(1.0, renewal_seconds())  # noqa: S311 - spreads load
         self.offset: int | None = None
         self.log_due, self.log_pause = now + LOG_FIRST, LOG_FIRST
-        self.relay: Relay | None = None
         self.children: ChildFollower | None = None
         self.noted: dict[str, Any] | None = None
+        self.shown = 0.0  # when the last line was
 
-    def say(self, line: str) -> None:
-        """Put *line* into the task's log."""
-        if self.context is None:
-            self.log.info("%s", line)
-        else:
-            self.context.run(self.log.info, "%s", line)
+    def say(self, text: str) -> None:
+        """Put *text* into the task's log."""
+        self.context.run(self.log.info, "%s", text)
 
 
 class Watcher:
@@ -235,19 +237,26 @@ class Watcher:
     async def _look_at_log(self, job: Watched) -> None:
         """Show what is new in a job's log, and write down its child runs; what fails here does not end the waiting."""
         target, news = self._its_target(), False
+        allowed, used = _budget.take(MOST), 0
+        if allowed < LEAST:
+            _budget.give_back(allowed)
+            job.log_due = time.monotonic() + LOG_FIRST
+            return
         try:
             if job.offset is None:
                 await asyncio.to_thread(self._begin_log, job)
             piece = await asyncio.wait_for(target.log_part(job.waiting.handle, job.offset or 0, LOG_PIECE), ASK_SECONDS)
             if lines := _whole_lines(piece):
                 news = True
-                await asyncio.to_thread(self._show, job, lines)
+                used = await asyncio.to_thread(self._show, job, lines, allowed)
             if job.children is None:
                 job.children = self._follower(target, job)
             if not job.children.over and await asyncio.wait_for(job.children.look(), ASK_SECONDS):
                 news = True
         except Exception:  # shown at the latest when the job has ended
             news = False
+        finally:
+            _budget.give_back(allowed - used)
         job.log_pause = LOG_FIRST if news else min(job.log_pause * 2, LOG_LONGEST)
         job.log_due = time.monotonic() + job.log_pause
 
@@ -256,16 +265,19 @@ class Watcher:
         job.noted = waiting.noted(self.ws, job.waiting.run_id, job.waiting.owner)
         job.offset = int(job.noted.get("log") or job.waiting.offset)
 
-    def _show(self, job: Watched, lines: bytes) -> None:
-        """Show whole lines, and note how far they go: so none is lost and none comes twice if this process ends."""
+    def _show(self, job: Watched, lines: bytes, most: int) -> int:
+        """Show whole lines, and note how far they go: so none is lost and none comes twice if this process ends.
+
+        :returns: how many bytes that were.
+        """
         if job not in self.jobs or not state.is_current(self.ws, job.waiting.slug, job.waiting.owner):
-            return
-        if job.relay is None:
-            place = f"{self.ws.root}/runs/{job.waiting.run_id}/logs/step.log"
-            job.relay = Relay(job.say, place)
-        job.relay.feed(lines)
+            return 0
+        text = _excerpt(lines, most, f"{self.ws.root}/runs/{job.waiting.run_id}/logs/step.log")
+        job.shown = time.monotonic()
+        job.say(text)
         job.offset = (job.offset or 0) + len(lines)
         waiting.note(self.ws, job.waiting.run_id, {**(job.noted or {}), "owner": job.waiting.owner, "log": job.offset})
+        return len(text) + RECORD
 
     def _follower(self, target: Target, job: Watched) -> ChildFollower:
         who = job.waiting
@@ -280,6 +292,39 @@ def _whole_lines(piece: bytes) -> bytes:
     end = max(piece.rfind(b"\n"), piece.rfind(b"\r", 0, -1)) + 1
     return piece if len(piece) - end > LONGEST_LINE else piece[:end]
 
+
+def _excerpt(lines: bytes, most: int, where: str) -> str:
+    """Return *lines* as text; if that is longer than *most*, its beginning and its end, and how much is left out."""
+    text = lines.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    if len(text) <= most:
+        return text
+    first, last = text[: most // 2].rpartition("\n"), text[-most // 2 :].partition("\n")
+    left_out = text.count("\n") - first[0].count("\n") - last[2].count("\n") - 1
+    gap = f"[{max(1, left_out):,} lines are not shown here; the complete log is {where}]"
+    return "\n".join(part for part in (first[0] or first[2], gap, last[2] or last[0]) if part)
+
+
+class Budget:
+    """How much of all logs may be shown now."""
+
+    def __init__(self) -> None:
+        self._left, self._at = SHOWN_AT_ONCE, time.monotonic()
+
+    def take(self, most: int) -> int:
+        """Take as many bytes as may be shown, at most *most*."""
+        now = time.monotonic()
+        self._left = min(SHOWN_AT_ONCE, self._left + (now - self._at) * SHOWN_PER_SECOND)
+        self._at = now
+        taken = max(0, min(most, int(self._left)))
+        self._left -= taken
+        return taken
+
+    def give_back(self, size: int) -> None:
+        """Give back what was taken and not needed; less than nothing, if it was more."""
+        self._left += size
+
+
+_budget = Budget()
 
 # -- who waits -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,10 @@ from stepwell.step.waiting import Abandoned, Waiting
 
 log = logging.getLogger("stepwell.step")
 
+#: Airflow fails a task that comes back before the scheduler has heard that its worker has ended. In seconds.
+SOONEST = 5.0
+#: So long after the last line of the log the event may come, in seconds.
+LOG_GRACE = 3.0
 #: How long to ask Airflow what has become of the task, in seconds: it gives 30 for all that a kill takes.
 ASK_AIRFLOW = 15.0
 #: The reason that a job is given for its end.
@@ -46,7 +50,7 @@ class JobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait until the job has ended, or nobody need wait here any more."""
-        loop = asyncio.get_running_loop()
+        loop, began = asyncio.get_running_loop(), time.monotonic()
         heard: asyncio.Future[watching.News] = loop.create_future()
 
         def settle(news: watching.News) -> None:
@@ -62,6 +66,9 @@ class JobTrigger(BaseTrigger):
         job = watching.watch(self.waiting, log, done)
         try:
             news = await heard
+            await asyncio.sleep(max(0.0, began + SOONEST - time.monotonic()))
+            # Airflow closes the log when it gets the event, whatever it has not read of it yet.
+            await asyncio.sleep(max(0.0, job.shown + LOG_GRACE - time.monotonic()))
             if news.end == "timeout":
                 await self._end_it("the step has taken longer than its execution_timeout")
         except asyncio.CancelledError:

@@ -75,16 +75,24 @@ class Talker:
 
     def start(self, **more: Any) -> Waiting:
         """Live a try until it waits."""
-        found = self.bench.life(self.step, **more).start(defer=True)
+        found = self.bench.life(self.step, **more).start(defer=True, patience=0.0)
         assert isinstance(found, Waiting)
         return found
+
+
+class Records(Lines):
+    """A logger whose records hold several lines."""
+
+    @property
+    def shown(self) -> list[str]:
+        return self.text.splitlines()
 
 
 class Watch:
     """Somebody who waits."""
 
     def __init__(self, on: Waiting) -> None:
-        self.log = Lines()
+        self.log = Records()
         self.news: list[watching.News] = []
         self.heard = threading.Event()
         self.job = watching.watch(on, self.log, self._done)
@@ -113,7 +121,9 @@ def alive(pid: int) -> bool:
 
 def shown(*logs: Lines) -> list[str]:
     """The job's own lines that were shown, in the order of who showed them."""
-    return [line for log in logs for line in log.lines if line.endswith(" line") or line.startswith("line ")]
+    return [
+        line for log in logs for line in log.text.splitlines() if line.endswith(" line") or line.startswith("line ")
+    ]
 
 
 def through_json(waits: Waiting) -> Waiting:
@@ -125,11 +135,11 @@ def test_one_try_in_three_processes_shows_each_line_once(bench: Bench, talker: T
     before = sorted(os.listdir(scratch / "jobs")) if (scratch / "jobs").exists() else []
     waits = through_json(talker.start())
     watch = Watch(waits)
-    until(lambda: "first line" in watch.log.lines)
+    until(lambda: "first line" in watch.log.shown)
     talker.say(1, "line 1\nline 2\nline 3 is not")
-    until(lambda: "line 2" in watch.log.lines)
+    until(lambda: "line 2" in watch.log.shown)
     talker.say(2, " whole yet\n")
-    until(lambda: "line 3 is not whole yet" in watch.log.lines)
+    until(lambda: "line 3 is not whole yet" in watch.log.shown)
     assert bench.record()["status"] == "running"
     assert bench.record()["phase"] == "run"
     talker.let_go()
@@ -152,12 +162,12 @@ def test_a_watcher_that_begins_anew_goes_on_where_the_last_one_was(bench: Bench,
     """The triggerer is killed: another one has nothing but the trigger's parameters, as they were at first."""
     waits = talker.start()
     first = Watch(waits)
-    until(lambda: "first line" in first.log.lines)
+    until(lambda: "first line" in first.log.shown)
     until(lambda: waiting.noted(bench.ws, waits.run_id, waits.owner)["log"] > 0)
     watching.leave(first.job)
     talker.say(1, "line 1\n")
     second = Watch(through_json(waits))
-    until(lambda: "line 1" in second.log.lines)
+    until(lambda: "line 1" in second.log.shown)
     talker.let_go()
     second.ended()
     bench.life(talker.step).resume(waits.owner)
@@ -178,10 +188,17 @@ def test_a_job_that_failed_while_waited_for_is_the_failure_of_this_try(bench: Be
     assert bench.registered() == []
 
 
+def test_a_job_that_ends_soon_is_not_handed_over(bench: Bench, talker: Talker) -> None:
+    talker.let_go()
+    result = bench.life(talker.step).start(defer=True)
+    assert isinstance(result, StepResult)
+    assert shown(bench.log) == ["first line", "last line"]
+
+
 def test_what_an_earlier_run_has_made_is_handed_on_without_waiting(bench: Bench, talker: Talker) -> None:
     talker.let_go()
     bench.run(talker.step, reuse=True)
-    again = bench.life(talker.step, reuse=True, dag_run_id="run 2").start(defer=True)
+    again = bench.life(talker.step, reuse=True, dag_run_id="run 2").start(defer=True, patience=0.0)
     assert isinstance(again, StepResult)
     assert again.references["out"]["reused_from"]
     assert len(talker.starts()) == 1
@@ -258,7 +275,7 @@ def test_a_step_that_takes_too_long_is_news_and_its_resumed_try_ends_the_job(ben
     class TimeIsUp(BaseException):
         """As Airflow's."""
 
-    waits = bench.life(talker.step).start(defer=True, deadline=time.time() + 1)
+    waits = bench.life(talker.step).start(defer=True, patience=0.0, deadline=time.time() + 1)
     assert isinstance(waits, Waiting)
     (pid,) = until(talker.starts)
     assert Watch(waits).ended().end == "timeout"
@@ -369,3 +386,13 @@ def test_a_state_of_before_is_read(bench: Bench, talker: Talker) -> None:
     bench.ws.store.update(head, lambda document: {k: v for k, v in (document or {}).items() if k != "turn"})
     again = state.begin(bench.ws, first.key, turn=7)
     assert (again.resumed, again.replaced, again.turn) == (True, False, 7)
+
+
+def test_a_flood_is_shown_in_part_and_says_so() -> None:
+    lines = b"".join(b"%06d\n" % number for number in range(10_000))
+    text = watching._excerpt(lines, 700, "/runs/r/logs/step.log")
+    shown = [line for line in text.splitlines() if line.isdigit()]
+    assert (shown[0], shown[-1], len(text) < 900) == ("000000", "009999", True)
+    assert f"[{10_000 - len(shown):,} lines are not shown here; the complete log is /runs/r/logs/step.log]" in text
+    assert watching._excerpt(b"50 %\r100 %\r\ndone\n", 100, "") == "50 %\n100 %\ndone"
+    assert "not shown here" in watching._excerpt(b"x" * 5000 + b"\n", 1000, "")
