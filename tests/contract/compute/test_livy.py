@@ -170,7 +170,10 @@ class TestLivy(LivyCase):
     test_a_hundred_kilobytes_of_arguments = pytest.mark.slow(TargetGuarantees.test_a_hundred_kilobytes_of_arguments)
 
     @pytest.mark.slow
-    def test_a_batch_that_somebody_else_deletes_is_a_failed_job(self, run: Runner, target: LivyTarget) -> None:
+    def test_a_batch_that_somebody_else_deletes_is_a_failed_job(
+        self, run: Runner, target: LivyTarget, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("stepwell.compute.target.SILENT_SECONDS", 25.0)
         handle = run("import time; print('up', flush=True); time.sleep(300)")
         eventually(lambda: scripts(handle.job_id), self.patience)
         portal.call(target.batches.kill(target.runner.name(handle.job_id)))

@@ -112,7 +112,8 @@ class BatchRunner:
         for job_id, process in jobs.items():
             batch = seen.get(self.name(job_id))
             if batch is None:
-                found[job_id] = Look("gone" if process is None else "unknown")
+                forgotten = Look("unknown", "its service does not know the batch any more")
+                found[job_id] = Look("gone") if process is None else forgotten
             elif batch.state == "ended":
                 found[job_id] = Look("gone", await self._why(self.name(job_id), batch.detail))
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 import os
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
@@ -145,8 +146,7 @@ class SynapseBatches:
             raise Unreachable(f"Synapse at {self.endpoint} does not answer: {_short(error)}") from error
 
     def _client(self) -> Any:
-        who = None if self._connection is None else (self._connection.conn_id, self._connection.login, _secret_of(self))
-        key = (os.getpid(), id(asyncio.get_running_loop()), self.endpoint, self.pool, who)
+        key = (os.getpid(), id(asyncio.get_running_loop()), self.endpoint, self.pool, _who(self._connection))
         if key not in _clients:
             try:
                 from azure.synapse.spark.aio import SparkClient
@@ -215,8 +215,12 @@ def _trust(connection: Any) -> dict[str, Any]:
     return {"connection_verify": ca_file} if ca_file else {}
 
 
-def _secret_of(batches: SynapseBatches) -> int:
-    return hash(batches._connection.password)  # so that a new secret is a new client
+def _who(connection: Any) -> tuple[object, ...]:
+    """Return what tells one identity from another; a new secret is a new one."""
+    if connection is None:
+        return ()
+    more = json.dumps(dict(connection.extra or {}), sort_keys=True, default=str)
+    return (connection.login, hash((connection.password, more)))
 
 
 def _seen(job: Any) -> Seen:
