@@ -316,6 +316,10 @@ def _add(workspace: Workspace | str | None, name: str, configuration: object, *,
 
 
 def _class_of(record: records.Record) -> type[ComputeTarget]:
+    """Return the class of a kind of another package; if that is gone, what all kinds have: it can be detached."""
     from stepwell.compute.classes import class_of
 
-    return class_of(record["kind"])
+    try:
+        return class_of(record["kind"])
+    except Exception:
+        return ComputeTarget

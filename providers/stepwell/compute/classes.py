@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from stepwell.compute import registry
 from stepwell.compute.settings import Form
-from stepwell.errors import ComputeTargetException
 
 if TYPE_CHECKING:
     from stepwell.compute.base import ComputeTarget, Configuration
 
+_log = logging.getLogger(__name__)
 #: The built-in ones. A kind of another package has its class made from the ``form`` of its target.
 CLASSES = {
     "local": "stepwell.compute.base:LocalTarget",
@@ -60,7 +61,8 @@ def kinds(*, managed: bool | None = None) -> dict[str, Form]:
             continue
         try:
             form = form_of(kind)
-        except (ComputeTargetException, ImportError):
+        except Exception:  # somebody else's module: whatever is the matter with it, the others are there
+            _log.warning("The kind of compute targets %r cannot be loaded", kind, exc_info=True)
             continue
         if managed is None or form.managed is managed:
             found[kind] = form

@@ -14,7 +14,7 @@ import pytest
 from tests.contract.compute.contract import Runner, TargetContract
 
 from stepwell import ComputeTarget, Workspace, cli
-from stepwell.compute import registry
+from stepwell.compute import records, registry
 from stepwell.compute.classes import class_of
 from stepwell.compute.contract import Target
 from stepwell.compute.resolve import target_for
@@ -110,3 +110,16 @@ def test_a_kind_that_does_not_load_costs_itself_only(
         cli.main(["computetarget", "attach", "nosuch", "-n", "slow"])
     cli.main(["computetarget", "list"])
     assert "slow" in capsys.readouterr().out
+
+
+def test_a_target_whose_package_is_gone_can_be_seen_and_detached(
+    ws: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["computetarget", "attach", "nice", "-n", "slow"])
+    ws.store.update("compute/slow.json", lambda record: {**(record or {}), "type": "Gone", "kind": "gone"})
+    assert [target.name for target in ComputeTarget.list(ws)] == ["local", "slow"]
+    cli.main(["computetarget", "show", "slow"])
+    with pytest.raises(SystemExit, match="There is no kind of compute target named 'gone'"):
+        cli.main(["computetarget", "probe", "slow"])
+    cli.main(["computetarget", "detach", "slow"])
+    assert records.names(ws) == ["local"]
