@@ -353,10 +353,10 @@ class Launch:
         from stepwell.runtime import slots as places
 
         directory, told = slots["directory"], 0
-        os.makedirs(directory, exist_ok=True)
+        place = places.Place(directory)
         while self.cancelled is None:
             count = places.count_of(directory, int(slots["count"]))
-            self._slot = places.take(directory, count)
+            self._slot = place.take(count)
             if self._slot is not None:
                 if told:
                     _remove(self.job.queued)
@@ -369,6 +369,7 @@ class Launch:
                 self._relay().say("waiting: " + reason)
             time.sleep(SLOT_SECONDS)
             self._look()
+        place.leave()
 
     def _reserve(self) -> None:
         try:

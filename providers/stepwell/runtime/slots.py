@@ -8,18 +8,89 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 COUNT = "count"  #: the file with the number of slots
 
 
-def take(directory: str, count: int) -> int | None:
-    """Return the descriptor of a slot that is ours from now on, until it is closed; None if all are taken."""
+class Place:
+    """A place in the line for a slot: who came first gets the next one. It is left by :meth:`leave`, or by dying."""
+
+    def __init__(self, directory: str) -> None:
+        os.makedirs(directory, exist_ok=True)
+        self._directory = directory
+        self._path, self._descriptor = "", -1
+
+    def take(self, count: int) -> int | None:
+        """Return the descriptor of a slot that is ours until it is closed; None if it is not our turn."""
+        if self._descriptor >= 0 and not self._is_first():
+            return None
+        if self._descriptor < 0 and _waiting(self._directory):
+            self._line_up()
+            return None
+        found = _take(self._directory, count)
+        if found is not None:
+            self.leave()
+        elif self._descriptor < 0:
+            self._line_up()
+        return found
+
+    def _line_up(self) -> None:
+        self._path = os.path.join(self._directory, f"waits-{time.time_ns():020d}-{os.getpid()}")
+        self._descriptor = _locked(self._path, os.O_RDWR | os.O_CREAT)
+
+    def _is_first(self) -> bool:
+        return next(iter(_waiting(self._directory)), self._path) == self._path
+
+    def leave(self) -> None:
+        """Wait no longer."""
+        if self._descriptor >= 0:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                pass
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _waiting(directory: str) -> list[str]:
+    """Return the places of those who wait and live, in their order; those of the dead are removed."""
+    found = []
+    for name in sorted(name for name in os.listdir(directory) if name.startswith("waits-")):
+        path = os.path.join(directory, name)
+        descriptor = _locked(path, os.O_RDWR)
+        if descriptor < 0:
+            if os.path.exists(path):
+                found.append(path)
+            continue
+        # Somebody who has only just made it has not locked it yet: a place of the dead is older.
+        if time.time() - os.fstat(descriptor).st_mtime > 5:
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+        os.close(descriptor)
+    return found
+
+
+def _locked(path: str, flags: int) -> int:
+    """Return the descriptor of the file, locked; -1 if somebody else holds it or it is not there."""
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return -1
+    return descriptor
+
+
+def _take(directory: str, count: int) -> int | None:
     for number in range(count):
-        descriptor = os.open(_path(directory, number), os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
+        descriptor = _locked(os.path.join(directory, f"slot-{number:04d}"), os.O_RDWR | os.O_CREAT)
+        if descriptor < 0:
             continue
         # Where there were more slots before, those above are still in use, and count.
         if busy(directory) <= count:
@@ -59,7 +130,3 @@ def busy(directory: str) -> int:
         finally:
             os.close(descriptor)
     return taken
-
-
-def _path(directory: str, number: int) -> str:
-    return os.path.join(directory, f"slot-{number:04d}")
