@@ -12,10 +12,10 @@ ARGS ?=
 CODE := providers plugins dags include tests scripts docker $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hdfs demo-automl ui test test-slow kill-matrix bench lint format lock picture compose-env up down clean distclean environment
+.PHONY: help demo demo-hdfs demo-automl ui test test-slow kill-matrix test-compose bench lint format lock picture compose-env up down clean distclean environment
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: ## run the example pipeline: prepare on Spark, gate, train
 	$(BOOTSTRAP) airflow java
@@ -44,6 +44,10 @@ test-slow: ## the other tests
 kill-matrix: ## faults on every kind of target through a real Airflow (docs/reliability.md); ARGS='--runs 5 --kinds local'
 	$(BOOTSTRAP) airflow payload java 'maven?'
 	@$(ENV) unset AIRFLOW_HOME STEPWELL_ROOT; PYTHONPATH=.:providers:scripts python -m tests.reliability.matrix $(ARGS)
+
+test-compose: ## docker-compose.yaml for real, with its profiles (part of it is in test-slow)
+	$(BOOTSTRAP) airflow 'machines?'
+	@$(ENV) STEPWELL_TEST_COMPOSE=1 python -m pytest -q -s tests/compose $(ARGS)
 
 bench: ## measure what Stepwell costs, beside its peers (benchmarks/README.md); ARGS='step gate' for single ones
 	$(BOOTSTRAP) airflow payload java

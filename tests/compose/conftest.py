@@ -11,6 +11,7 @@ import pytest
 from tests.compose import images, program
 from tests.compose.stack import ComposedAirflow, Stack
 from tests.machines.docker import DockerDaemon, running
+from tests.support.examples import on_targets
 
 
 def _refuse(reason: str) -> None:
@@ -38,7 +39,10 @@ def stack(daemon: DockerDaemon, project: Path, tmp_path_factory: pytest.TempPath
     except program.NoComposeError as error:
         _refuse(str(error))
     made = Stack(words, daemon, project, tmp_path_factory.mktemp("compose"))
-    (made.folder / "dags" / "compose_tests.py").write_text((Path(__file__).parent / "dags.py").read_text())
+    dags = made.folder / "dags"
+    (dags / "compose_tests.py").write_text((Path(__file__).parent / "dags.py").read_text())
+    (dags / "on_vm.py").write_text(on_targets(project, "python_step_local", "on_vm", count="vm"))
+    (dags / "on_livy.py").write_text(on_targets(project, "titanic_pipeline", "on_livy", prepare="livy", train="vm"))
     try:
         for what, words in (("built", ("build",)), ("healthy", ("up", "--detach", "--wait", "--wait-timeout", "400"))):
             begin = time.monotonic()

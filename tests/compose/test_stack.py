@@ -56,3 +56,15 @@ def test_more_workers_share_the_work(stack: Stack, airflow: ComposedAirflow) -> 
     tasks = airflow.tasks("compose_two_workers", run_id)
     assert len(tasks) == 8
     assert {t["hostname"] for t in tasks.values()} == workers
+
+
+def test_a_step_runs_on_the_machine_that_is_another_service(stack: Stack, airflow: ComposedAirflow) -> None:
+    """The service ``attach`` has made it a compute target; the DAG says ``vm`` in place of ``local``."""
+    stack.up("--build", "--scale", "worker=2", profiles=("targets",))
+    airflow.succeed("on_vm", 200)
+    (vm,) = stack.containers("vm")
+    assert stack.daemon.docker("exec", vm, "sh", "-c", "ls ~/.stepwell").split()
+    before = stack.compose("logs", "--no-color", "vm").count("Accepted publickey for stepwell")
+    assert before >= 1
+    processes = stack.daemon.docker("top", vm, "-eo", "user,pid,args").splitlines()[1:]
+    assert [line for line in processes if line.split()[0] == "root"] == []
