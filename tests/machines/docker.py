@@ -60,7 +60,8 @@ class DockerDaemon:
         if os.geteuid() != 0:
             raise DockerError("dockerd needs root")
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "dockerd.pid").unlink(missing_ok=True)
+        for left in ("dockerd.pid", "exec/containerd/containerd.pid"):  # of a daemon that was killed
+            (self.folder / left).unlink(missing_ok=True)
         mine = [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec"]
         mine += [f"--pidfile={self.folder}/dockerd.pid", f"--host={self.host}"]
         (self.folder / "daemon.json").write_text("{}")  # not the configuration of this machine's own daemon
