@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests.contract.compute.contract import Case, Runner, eventually, launchers, scripts
@@ -87,12 +87,11 @@ class Worker:
     :param notes: a file with what has been noted: the job was ``submitted``, it was ``collected``.
     """
 
-    def __init__(
-        self, target: Target, job: Job, spec: dict[str, Any], folder: Path, fault: Fault | None = None
-    ) -> None:
+    def __init__(self, case: FaultContract, target: Target, job: Job, folder: Path, fault: Fault | None = None) -> None:
         self.target = target
         self.job = job
-        self.spec = spec
+        self.spec = case.spec
+        self.handle = Handle(target.name, job.id, case.directory(target, job.id))
         self.into = folder / job.id
         self.notes = folder / f"{job.id}.notes"
         self.fault = fault
@@ -127,7 +126,7 @@ class Worker:
 
         :param until: what is done with the job in place of watching it.
         """
-        handle = Handle(self.target.name, self.job.id, self.target.layout(self.job.id).root)
+        handle = self.handle
         if not self.noted("collected"):
             self.call("probe")
             self.call("environment_key", self.spec)
@@ -156,7 +155,9 @@ class FaultContract(Case):
     """Faults at every call of the contract."""
 
     #: What is prepared; whatever the kind has at hand.
-    spec: dict[str, Any] = {"user_managed": True, "interpreter": sys.executable}
+    spec: ClassVar[dict[str, Any]] = {"user_managed": True, "interpreter": sys.executable}
+    #: How often each fault happens.
+    rounds = int(os.environ.get("STEPWELL_FAULT_ROUNDS", "1"))
     #: How long the script takes, in seconds: longer than it takes to get to watch it.
     lasts = 0.3
 
@@ -165,22 +166,12 @@ class FaultContract(Case):
         return target
 
     @pytest.mark.parametrize("call", CALLS)
-    def test_once(self, run: Runner, tmp_path: Path, call: str) -> None:
-        self.check(run, tmp_path, call, 1)
+    def test_faults_at(self, run: Runner, tmp_path: Path, call: str) -> None:
+        self.check(run, tmp_path, call, self.rounds)
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("call", CALLS)
-    def test_five_times(self, run: Runner, tmp_path: Path, call: str) -> None:
-        self.check(run, tmp_path, call, 5)
-
-    @pytest.mark.parametrize("how", FAULTS)
-    def test_a_cancel(self, run: Runner, tmp_path: Path, how: str) -> None:
-        self.check_cancel(run, tmp_path, how, 1)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("how", FAULTS)
-    def test_a_cancel_five_times(self, run: Runner, tmp_path: Path, how: str) -> None:
-        self.check_cancel(run, tmp_path, how, 5)
+    def test_faults_at_cancel(self, run: Runner, tmp_path: Path) -> None:
+        for how in FAULTS:
+            self.check_cancel(run, tmp_path, how, self.rounds)
 
     # -- how -----------------------------------------------------------------------------------------------------------
 
@@ -194,7 +185,7 @@ class FaultContract(Case):
                 said = f"{fault} of job {job.id}"
                 self.first(run, job, folder, fault)
                 starts: list[str] = []
-                worker = Worker(run.target, job, self.spec, folder)
+                worker = Worker(self, run.target, job, folder)
 
                 def read_starts(handle: Handle, worker: Worker = worker, starts: list[str] = starts) -> None:
                     eventually(lambda: portal.call(worker.target.status([handle]))[0].ended, self.patience)
@@ -212,7 +203,7 @@ class FaultContract(Case):
             fault = Fault("cancel", how, random.uniform(0, 0.02))  # noqa: S311
             said = f"{fault} of job {job.id}"
             self.first(run, job, folder, fault, cancel=True)
-            worker = Worker(run.target, job, self.spec, folder)
+            worker = Worker(self, run.target, job, folder)
 
             def cancel(handle: Handle, worker: Worker = worker) -> None:
                 assert portal.call(worker.target.cancel(handle, None, "cancelled by the second")) is True
@@ -226,7 +217,7 @@ class FaultContract(Case):
         """Live a life without a fault, once for all tests of the class; return how long each call takes."""
         if type(self) in _TOOK:
             return _TOOK[type(self)]
-        worker = Worker(run.target, run.job(SCRIPT, str(self.lasts)), self.spec, folder)
+        worker = Worker(self, run.target, run.job(SCRIPT, str(self.lasts)), folder)
         worker.live("first")
         assert self.lines(worker) == WHOLE
         assert set(worker.took) == set(CALLS)
@@ -237,7 +228,7 @@ class FaultContract(Case):
         """Live the job's life in another process, which does not get beyond the fault."""
 
         def work() -> None:
-            worker = Worker(self.another(run.target), job, self.spec, folder, fault)
+            worker = Worker(self, self.another(run.target), job, folder, fault)
 
             def do_cancel(handle: Handle) -> None:
                 eventually(lambda: run.desk(handle.job_id, "starts").exists(), self.patience)
@@ -262,7 +253,7 @@ class FaultContract(Case):
     def check_over(self, run: Runner, worker: Worker, said: str, state: str) -> None:
         """Make sure that the job ended in that state, and that nothing is left of it."""
         job_id, target = worker.job.id, worker.target
-        handle = Handle(target.name, job_id, target.layout(job_id).root)
+        handle = worker.handle
         assert self.final(worker)["status"] == state, said
         assert not run.exists(handle), said
         assert portal.call(target.find(job_id)) is None, said
