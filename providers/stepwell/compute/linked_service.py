@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stepwell.compute import records
+from stepwell.compute.logins import refuse_login_in
 from stepwell.errors import ComputeTargetException, UserErrorException
 from stepwell.runtime.names import check_name
 
@@ -82,6 +83,7 @@ def _endpoint(endpoint: str | None, name: str | None) -> str:
                 hint="Give it, or endpoint; or say which Spark of yours to use: spark_conn_id or master",
             )
         return f"https://{name.lower()}.dev.azuresynapse.net"
+    refuse_login_in(endpoint)
     parts = urlsplit(endpoint)
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ComputeTargetException(

@@ -112,11 +112,23 @@ class LoginForm:
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]*|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%a-z0-9]*\]?")
 
 
+def refuse_login_in(address: str) -> None:
+    """Raise if an address has a login in front; it is not shown, for there may be a password in it.
+
+    :raises UserErrorException: it has.
+    """
+    if "@" in address:
+        raise UserErrorException(
+            f"The address …@{address.rpartition('@')[2]} has a login in it", hint="Give it as username and password"
+        )
+
+
 def check_host(host: str) -> str:
     """Return *host* if it is a host name or an address.
 
     :raises UserErrorException: it is not.
     """
+    refuse_login_in(host)
     if not _HOST.fullmatch(host) or len(host) > 255:
         raise UserErrorException(f"{host!r} is not a host", allowed=["gpu.example.org", "10.0.0.7", "fd00::7"])
     return host.strip("[]")
@@ -127,6 +139,7 @@ def split_port(address: str) -> tuple[str, int | None]:
 
     :raises UserErrorException: it is no such thing.
     """
+    refuse_login_in(address)
     host, colon, port = address.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")):
         return check_host(address), None
@@ -251,6 +264,7 @@ def _livy(values: Mapping[str, Any]) -> Login:
     address = values.get("address")
     if not address:
         raise ComputeTargetException("No Livy was named", allowed=["address='http://host:8998'", "livy_conn_id"])
+    refuse_login_in(address)
     parts = urlsplit(address if "://" in address else f"http://{address}")
     try:
         host, port = parts.hostname, parts.port
