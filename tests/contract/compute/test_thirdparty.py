@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.contract.compute.contract import Runner, TargetContract
+from tests.contract.compute.guarantees import TargetGuarantees
 
 from stepwell import ComputeTarget, Workspace, cli
 from stepwell.compute import records, registry
@@ -47,7 +48,7 @@ def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return Workspace()
 
 
-class TestNice(TargetContract):
+class TestNice(TargetContract, TargetGuarantees):
     @pytest.fixture
     def target(self, tmp_path: Path) -> Target:
         record = {"name": "slow", "configuration": {"level": 7}}

@@ -108,6 +108,13 @@ def test_what_is_no_address_of_a_livy_is_refused(address: str) -> None:
     assert "pw" not in str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["ml:hush-hush@gpu", "ml:hush-hush@gpu:22", "ssh://ml:hush-hush@gpu"])
+def test_a_password_in_an_address_is_not_shown(address: str) -> None:
+    with pytest.raises(UserErrorException, match="has a login in it") as caught:
+        stepwell.RemoteCompute.attach_configuration("ml", address=address, password="x")
+    assert "hush-hush" not in str(caught.value)
+
+
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 FORM = Form(
