@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from stepwell.compute.batch.storage import Storage, StorageFiles
 from stepwell.compute.batch.target import BatchTarget
 from stepwell.compute.contract import Handle, Status, Target, Transfer
 from stepwell.compute.disk import DiskFiles
+from stepwell.compute.ports import Start
 from stepwell.errors import ComputeTargetException
 
 
@@ -115,12 +115,14 @@ class TestBatches(BatchCase, TargetContract, TargetGuarantees):
     def test_of_two_drivers_one_runs_the_job(self, run: Runner, target: BatchTarget, batches: ProcessBatches) -> None:
         batches.begins = False
         handle = run(f"open('{self.desk(target, 'x')}/ran', 'a').write('x'); import time; time.sleep(0.5)")
-        (batch,) = batches.batches.values()
-        batches.batches["a second one"] = replace(batch, name="a second one")
-        batches.submitted["a second one"] = 0.0
+        start = Start(handle.job_id, (), handle.directory, {})
+        target.runner.name = lambda job_id: "a second one"  # type: ignore[method-assign]
+        portal.call(target.runner.start(start))
+        del target.runner.name  # type: ignore[method-assign]
+        assert len(batches.names()) == 2
         batches.begin()
         assert run.wait(handle).final["status"] == "succeeded"
-        batches.running["a second one"].wait(20)
+        eventually(lambda: all(seen.state == "ended" for seen in portal.call(batches.seen()).values()), 20)
         assert (self.folder / "desks/x/ran").read_text() == "x"
 
     def test_a_batch_that_its_service_has_forgotten_lives_by_its_heartbeat(
@@ -128,11 +130,11 @@ class TestBatches(BatchCase, TargetContract, TargetGuarantees):
     ) -> None:
         handle = run("print('up', flush=True); import time; time.sleep(300)")
         eventually(lambda: scripts(handle.job_id), self.patience)
-        process = batches.running[target.runner.name(handle.job_id)]
+        pid = batches.pid(target.runner.name(handle.job_id))
+        assert pid is not None
         portal.call(batches.forget(target.runner.name(handle.job_id)))
         assert run.status(handle).state == "running"
-        process.kill()
-        process.wait()
+        os.kill(pid, signal.SIGKILL)
         assert run.status(handle).state == "running", "a job is given up too soon"
         monkeypatch.setattr("stepwell.compute.target.SILENT_SECONDS", 1.0)
         status = eventually(lambda: (s := run.status(handle)).ended and s, 10)
