@@ -140,19 +140,21 @@ def remove(ws: Workspace, record: records.Record, *, force: bool = False) -> Non
     """Remove the target's record, and the connection that was made for it.
 
     :param force: also if jobs run there; they go on, and nobody collects them.
-    :raises ComputeTargetException: jobs run there; they are named.
+    :raises ComputeTargetException: jobs run there; they are named. It was made by hand, and its connection is there.
     """
-    name = record["name"]
+    name, conn_id = record["name"], record.get("connection_id")
     if not force:
         in_use.refuse(ws, record, "cannot be removed")
+    connection = get_connection(conn_id) if conn_id else None
+    if connection is not None and connection.conn_type == records.BY_HAND and conn_id == name:
+        raise ComputeTargetException(
+            f"The compute target {name!r} was made by hand: it is there as long as the connection {conn_id!r}",
+            hint=f"Remove that (airflow connections delete {conn_id}), then this if it is still shown",
+        )
     records.remove(ws, name)
-    conn_id = record.get("connection_id")
-    if not conn_id:
-        return
-    connection = get_connection(conn_id)
     if connection is not None and connection.extra.get(logins.MADE_FOR) == logins.owner(ws, name):
         try:
-            connection_store(f"the connection {conn_id!r}").remove(conn_id)
+            connection_store(f"the connection {conn_id!r}").remove(connection.conn_id)
         except ComputeTargetException as error:
             _log.warning("The connection %r of the compute target %r is left: %s", conn_id, name, error)
 

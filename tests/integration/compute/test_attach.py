@@ -237,6 +237,11 @@ def test_a_target_made_by_hand_is_looked_at_when_it_is_first_used(ws: Workspace,
     target_for(ws, "byhand")
     assert ComputeTarget(ws, "byhand").provisioning_state == "Succeeded"
     assert [one.name for one in ComputeTarget.list(ws)] == ["byhand", "local"]
+    with pytest.raises(ComputeTargetException, match="'byhand' was made by hand.*airflow connections delete byhand"):
+        ComputeTarget(ws, "byhand").detach()
+    kept.remove("byhand")
+    ComputeTarget(ws, "byhand").detach()
+    assert [one.name for one in ComputeTarget.list(ws)] == ["local"]
     kept.put(ConnectionInfo("nokey", *fields, extra={"kind": "remote"}), "")
     with pytest.raises(ComputeTargetException, match="'nokey', made by hand .* cannot work: No host key"):
         target_for(ws, "nokey")
@@ -327,6 +332,35 @@ def test_known_hosts_says_the_key(ws: Workspace, vm: Vm, tmp_path: Path) -> None
 def test_what_is_wrong_on_the_command_line_is_told(arguments: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=re.escape(message)):
         run("attach", *arguments)
+
+
+def test_a_locked_key_asks_for_its_passphrase(ws: Workspace, vm: Vm, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = ["-a", vm.address, "-u", vm.login, "--host-key", vm.host_key, "-i", str(vm.locked_key_file)]
+    with pytest.raises(SystemExit, match=r"There is no terminal to ask for the passphrase of .*locked on"):
+        run("attach", "remote", "-n", "gpu", *where)
+    for typed, message in (
+        ("wrong one", "The passphrase of .* is wrong"),
+        ("", "Nothing was given for the passphrase"),
+    ):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed + "\n"))
+        with pytest.raises(SystemExit, match=message):
+            run("attach", "remote", "-n", "gpu", *where, "--private-key-passphrase", "-")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(vm.passphrase + "\n"))
+    run("attach", "remote", "-n", "gpu", *where, "--private-key-passphrase", "-")
+    assert ComputeTarget(ws, "gpu").provisioning_state == "Succeeded"
+
+
+def test_a_wrong_password_puts_no_key_anywhere(
+    ws: Workspace, vm: Vm, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = vm.path(f"/home/{vm.login}/.ssh/authorized_keys").read_text()
+    where = ["-a", vm.address, "-u", vm.login, "--host-key", vm.host_key]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("wrong-one\n"))
+    with pytest.raises(SystemExit, match=f"refuses the password of {vm.login}"):
+        run("attach", "remote", "-n", "gpu", *where, "-k", "-w", "-")
+    assert vm.path(f"/home/{vm.login}/.ssh/authorized_keys").read_text() == before
+    assert list(kept.all) == ["stepwell_key_default"], "only the workspace's own pair"
+    assert [one.name for one in ComputeTarget.list(ws)] == ["local"]
 
 
 def test_the_workspaces_own_key_is_put_there_with_a_password_used_once(
