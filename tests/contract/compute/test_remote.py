@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import TargetContract
+from tests.contract.compute.contract import Case, TargetContract
+from tests.contract.compute.guarantees import TargetGuarantees
 from tests.machines.vm import Vm
 from tests.machines.vm import vm as vm
 
@@ -21,8 +22,8 @@ def address_of(vm: Vm, **more: Any) -> ssh.Address:
     return replace(ssh.Address(vm.address, vm.port, vm.login, (vm.host_key,), password=vm.password), **more)
 
 
-class OnVm(TargetContract):
-    """The contract on a machine; a subclass says how to log in."""
+class OnVm(Case):
+    """A machine; a subclass says how to log in."""
 
     def login(self, vm: Vm) -> dict[str, Any]:
         raise NotImplementedError
@@ -42,18 +43,18 @@ class OnVm(TargetContract):
         return self.vm.path(path)
 
 
-class TestByPassword(OnVm):
+class TestByPassword(OnVm, TargetContract, TargetGuarantees):
     def login(self, vm: Vm) -> dict[str, Any]:
         return {"password": vm.password}
 
 
 @pytest.mark.slow
-class TestByKey(OnVm):
+class TestByKey(OnVm, TargetContract):
     def login(self, vm: Vm) -> dict[str, Any]:
         return {"password": None, "key": vm.key_file.read_text()}
 
 
 @pytest.mark.slow
-class TestByKeyWithPassphrase(OnVm):
+class TestByKeyWithPassphrase(OnVm, TargetContract):
     def login(self, vm: Vm) -> dict[str, Any]:
         return {"password": None, "key_file": str(vm.locked_key_file), "passphrase": vm.passphrase}

@@ -398,28 +398,7 @@ class TestStrings(Case):
         assert done.out == "".join(f"{word}|" for word in words)
 
 
-class TestLogs(OnMortal):
-    @pytest.mark.slow
-    def test_a_burst_of_a_hundred_megabytes_with_long_lines_and_no_text(
-        self, run: Runner, target: RemoteTarget
-    ) -> None:
-        handle = run(
-            "import os\n"
-            "line = b'\\xff\\xfe' + b'x' * (1 << 20) + b'\\n'\n"
-            "for n in range(100):\n"
-            "    os.write(1, b'%d\\n' % n)\n"
-            "    for i in range(0, len(line), 65536): os.write(1, line[i:i + 65536])"
-        )
-        digest, length = hashlib.sha256(), 0
-        for piece in portal.iterate(target.logs(handle)):
-            digest.update(piece)
-            length += len(piece)
-        whole = self.here(f"{handle.directory}/logs/step.log").read_bytes()
-        assert length == len(whole) >= 100 << 20
-        assert digest.digest() == hashlib.sha256(whole).digest()
-        outcome = run.wait(handle)
-        assert (outcome.directory / "logs/step.log").read_bytes() == whole
-
+class TestWaiting(OnMortal):
     def test_many_jobs_wait_through_one_connection(self, run: Runner, target: RemoteTarget) -> None:
         handles = [run(UNTIL_GO) for _ in range(12)]
         counted: list[str] = []
