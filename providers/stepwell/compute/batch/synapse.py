@@ -27,7 +27,9 @@ NODE = {
     "spark.executor.instances": "2",
 }
 _FIELDS = {"num_executors": "executor_count"}
-_PAGE = 20  # the service gives no more at a time
+_PAGE = 200
+#: For requests that get no answer: what waits for a job asks again soon anyway.
+_RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2}
 _GONE_FOR_NOW = (429, 502, 503, 504)
 #: Clients by process, loop and who asks what: all targets of one pool share a connection and its token.
 _clients: dict[tuple[object, ...], Any] = {}
@@ -162,7 +164,7 @@ class SynapseBatches:
                 spark_pool_name=self.pool,
                 connection_timeout=10,
                 read_timeout=60,
-                retry_total=2,
+                **_RETRIES,
                 **_trust(self._connection),
             )
             _at_exit(_clients[key])
@@ -197,7 +199,9 @@ def credential(connection: Any) -> Any:
         missing = "tenantId in its extra" if not tenant else "password (the client secret)"
         raise ComputeTargetException(f"The connection {connection.conn_id!r} has a login, but no {missing}")
     more = {"authority": extra["authority"], "disable_instance_discovery": True} if extra.get("authority") else {}
-    return ClientSecretCredential(tenant, connection.login, connection.password, **more, **_trust(connection))
+    return ClientSecretCredential(
+        tenant, connection.login, connection.password, **more, **_RETRIES, **_trust(connection)
+    )
 
 
 def _extra(connection: Any) -> dict[str, Any]:
