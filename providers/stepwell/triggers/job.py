@@ -32,6 +32,7 @@ REASONS = {
 }
 # Cleaning up after a job may take longer than a trigger may live: it goes on, as long as this process does.
 _cleaning = ThreadPoolExecutor(8, thread_name_prefix="stepwell-cleaning")
+_killing: set[asyncio.Task[None]] = set()
 
 
 class JobTrigger(BaseTrigger):
@@ -91,7 +92,15 @@ class JobTrigger(BaseTrigger):
 
         Airflow calls this also when only the triggerer changes. So what has become of the task decides; and the job of
         a newer try is left alone, whatever has become of the task.
+
+        And it cancels this, too, about a second later, again and again. So the work is a task of its own.
         """
+        work = asyncio.create_task(self._kill())
+        _killing.add(work)
+        work.add_done_callback(_killing.discard)
+        await asyncio.shield(work)
+
+    async def _kill(self) -> None:
         try:
             state = await self._state_of_task()
         except Exception as error:
