@@ -25,6 +25,7 @@ COPY LICENSE README.md pyproject.toml ./
 COPY providers providers
 RUN .tools/bin/uv pip install -q --no-cache --compile-bytecode --no-deps --no-build-isolation .
 
+COPY docker/airflow/health.py ./
 # The folders of the volumes, so that a new volume belongs to the user.
 RUN useradd --uid 50000 --create-home airflow \
  && install -d -o airflow /workspace /opt/airflow /opt/airflow/logs /opt/airflow/auth /opt/airflow/cache

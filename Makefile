@@ -12,7 +12,7 @@ ARGS ?=
 CODE := providers plugins dags include tests scripts docker $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hdfs demo-automl ui test test-slow kill-matrix test-compose bench lint format lock picture compose-env up down clean distclean environment
+.PHONY: help demo demo-hdfs demo-automl ui test test-slow kill-matrix pair-table test-compose bench lint format lock picture compose-env up down clean distclean environment
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,11 @@ test-slow: ## the other tests
 kill-matrix: ## faults on every kind of target through a real Airflow (docs/reliability.md); ARGS='--runs 5 --kinds local'
 	$(BOOTSTRAP) airflow payload java 'maven?'
 	@$(ENV) unset AIRFLOW_HOME STEPWELL_ROOT; PYTHONPATH=.:providers:scripts python -m tests.reliability.matrix $(ARGS)
+
+pair-table: ## the example pipeline on every pair of kinds of targets (docs/compute/pairs.md); PAIRS=spark-docker,… for some
+	$(BOOTSTRAP) airflow payload java 'maven?' 'machines?'
+	@$(ENV) STEPWELL_PAYLOAD_PYTHON="$$PWD/.venv-payload/bin/python" STEPWELL_PAIRS=$(or $(PAIRS),all) \
+	  python -m pytest -q tests/pairs $(ARGS)
 
 test-compose: ## docker-compose.yaml for real, with its profiles (part of it is in test-slow)
 	$(BOOTSTRAP) airflow 'machines?'
