@@ -8,10 +8,12 @@ import json
 import posixpath
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from stepwell.compute.batch.batches import Batch, Batches
 from stepwell.compute.batch.storage import Storage
+from stepwell.compute.contract import Unreachable
 from stepwell.compute.ports import Look, Start
 from stepwell.compute.shipping import digest
 from stepwell.runtime import protocol
@@ -147,8 +149,9 @@ class BatchRunner:
         await self.batches.kill(self.name(job_id))
 
     async def clear(self, job_id: str) -> None:
-        """Remove what the service keeps of the batch."""
-        await self.batches.forget(self.name(job_id))
+        """Remove what the service keeps of the batch; one that does not answer now drops it by itself later."""
+        with suppress(Unreachable):
+            await self.batches.forget(self.name(job_id))
 
     async def known(self) -> dict[str, float]:
         """Return the jobs whose batches have not ended; the records of others the service drops by itself."""

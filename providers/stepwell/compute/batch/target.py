@@ -52,8 +52,9 @@ DEFAULTS = {
     "spark.yarn.maxAppAttempts": "1",  # a second one would find the job claimed
     "spark.yarn.am.waitTime": "600s",  # until a script makes its session
 }
-#: For steps without Spark of their own: no executors until a gate asks for some.
+#: For steps without Spark of their own: memory beside the JVM, and no executors.
 _IDLE = {
+    "spark.driver.memoryOverhead": "1g",
     "spark.dynamicAllocation.enabled": "true",
     "spark.dynamicAllocation.shuffleTracking.enabled": "true",
     "spark.dynamicAllocation.minExecutors": "0",

@@ -84,11 +84,16 @@ class Mirror:
         if len(data) <= _SMALL:
             self._place.write(path, data)
             return
-        aside = self._job.below(".segment")  # large ones do not go through the gateway
-        with open(aside, "wb") as file:
-            file.write(data)
-        self._place.put(aside, path)
-        os.unlink(aside)
+        aside = self._job.below(".segment")  # large ones do not go through the gateway, unless this disk is full
+        try:
+            with open(aside, "wb") as file:
+                file.write(data)
+        except OSError:
+            self._place.write(path, data)
+        else:
+            self._place.put(aside, path)
+        if os.path.exists(aside):
+            os.unlink(aside)
 
     def _new_events(self) -> None:
         for name in sorted(os.listdir(self._job.events)):
