@@ -48,8 +48,7 @@ class JobDirectoryTarget(JobDirectories):
         await self._ship_payload()
         if not await self._ready_to_fill(at, await asyncio.to_thread(_manifest, job)):
             return
-        for folder in (at.logs, at.inputs, at.outputs, at.gates, at.events):
-            await self.files.make(folder)
+        await asyncio.gather(*map(self.files.make, (at.logs, at.inputs, at.outputs, at.gates, at.events)))
         # From here on it is the owner's: whoever gives up while staging can cancel and forget the job.
         await self.adopt(Handle(self.name, job.id, at.path), str(job.document.get("owner", "")))
         for name, output in (job.document.get("outputs") or {}).items():
@@ -73,8 +72,8 @@ class JobDirectoryTarget(JobDirectories):
             if await self._claimed(at):
                 return False
             # The manifest goes before what it tells of: cut off in between, the next try clears away the rest.
-            for path in (at.below(_MANIFEST), at.code, at.inputs, at.resume, at.outputs):
-                await self._clear(path)
+            await self._clear(at.below(_MANIFEST))
+            await asyncio.gather(*map(self._clear, (at.code, at.inputs, at.resume, at.outputs)))
             await self.files.write(at.below(_MANIFEST), manifest, 0o600)
         await self._clear(at.below(_DRAFTS))
         return True
@@ -300,8 +299,8 @@ class JobDirectoryTarget(JobDirectories):
         final = await self._final(at)
         if final is None:
             raise ComputeTargetException(f"The job {handle.job_id} has not ended: it is {status.state}")
-        for source, name in ((at.logs, "logs"), (at.gates, "gates"), (posixpath.join(at.code, "outputs"), "outputs")):
-            await self.files.fetch(source, into / name)
+        parts = ((at.logs, "logs"), (at.gates, "gates"), (posixpath.join(at.code, "outputs"), "outputs"))
+        await asyncio.gather(*(self.files.fetch(source, into / name) for source, name in parts))
         # The script's own logs, as in v1, in the same folder; what has the name of one of ours goes to logs/script.
         ours = frozenset(await self.files.sizes(at.logs))
         await self.files.fetch(posixpath.join(at.code, "logs"), into / "logs", ours, "script")
