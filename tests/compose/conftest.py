@@ -44,7 +44,7 @@ def stack(daemon: DockerDaemon, project: Path, tmp_path_factory: pytest.TempPath
     (dags / "on_vm.py").write_text(on_targets(project, "python_step_local", "on_vm", count="vm"))
     (dags / "on_livy.py").write_text(on_targets(project, "titanic_pipeline", "on_livy", prepare="livy", train="vm"))
     try:
-        for what, words in (("built", ("build",)), ("healthy", ("up", "--detach", "--wait", "--wait-timeout", "400"))):
+        for what, words in (("built", ("build",)), ("healthy", ("up", "--detach", "--wait", "--wait-timeout", "900"))):
             begin = time.monotonic()
             made.compose(*words)
             print(f"compose: {what} in {time.monotonic() - begin:.0f} s")

@@ -69,7 +69,7 @@ class Stack:
 
     def up(self, *arguments: str, profiles: tuple[str, ...] = ()) -> None:
         """Bring the services up, and wait until all are healthy."""
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "400", *arguments, profiles=profiles)
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "900", *arguments, profiles=profiles)
 
     def containers(self, service: str) -> list[str]:
         """Return the ids of the containers of a service that run."""

@@ -13,7 +13,7 @@ from tests.compose.stack import ComposedAirflow, Stack
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(2400),
     pytest.mark.skipif("STEPWELL_TEST_COMPOSE" not in os.environ, reason="left to `make test-compose`"),
 ]
 
@@ -39,7 +39,7 @@ def with_cluster(stack: Stack) -> Stack:
 
 def test_the_example_on_livy_and_on_a_machine_behind_ssh(with_cluster: Stack) -> None:
     airflow: ComposedAirflow = with_cluster.airflow()
-    run_id = airflow.succeed("on_livy", 900)
+    run_id = airflow.succeed("on_livy", 1500)
     log = airflow.log("on_livy", run_id, "synapse-spark", 1)
     assert "Spark" in log
     (cluster,) = with_cluster.containers("cluster")
