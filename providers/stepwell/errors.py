@@ -36,6 +36,10 @@ class ComputeTargetException(StepwellError):
     """A compute target cannot be found, attached or used (v1's name)."""
 
 
+class Unreachable(ComputeTargetException):
+    """The target cannot be asked now: no connection, no answer. Of its jobs it says nothing."""
+
+
 class ActivityFailedException(StepwellError):
     """A step ran and failed (v1's name): exit code and last lines are in the message."""
 

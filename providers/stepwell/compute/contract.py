@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol
 
-from stepwell.errors import ComputeTargetException
+from stepwell.errors import Unreachable as Unreachable
 
 EntryKind = Literal["python", "spark", "command", "none"]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "unknown"]
@@ -220,10 +220,6 @@ class Report:
 
 
 Log = Callable[[str], None]
-
-
-class Unreachable(ComputeTargetException):
-    """The target cannot be asked now: no connection, no answer. Of the job it says nothing."""
 
 
 class Target(ABC):

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepwell.compute.contract import Unreachable
 from stepwell.environment import probe, sources
 from stepwell.environment.builder import RECORD, BuiltEnvironment, key_of_packages
 from stepwell.environment.interpreters import OLDEST
@@ -19,7 +18,7 @@ from stepwell.environment.plan import Plan, plan_of
 from stepwell.environment.running import passed_variables
 from stepwell.environment.specification import normal
 from stepwell.environment.uv import find_uv
-from stepwell.errors import ComputeTargetException, EnvironmentException
+from stepwell.errors import ComputeTargetException, EnvironmentException, Unreachable
 from stepwell.runtime.building import MARK
 
 if TYPE_CHECKING:

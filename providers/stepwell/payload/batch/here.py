@@ -51,10 +51,10 @@ def folder() -> str:
 
 def payload(folder: str) -> str:
     """Unpack the payload, which Spark has brought as an archive, into *folder*; return where it is."""
-    import stepwell
-
     into = os.path.join(folder, "payload")
-    source = os.path.dirname(os.path.dirname(os.path.abspath(stepwell.__file__ or "")))
+    source = os.path.abspath(__file__)
+    for _ in ("here.py", "batch", "payload", "stepwell"):
+        source = os.path.dirname(source)
     if zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as packed:
             packed.extractall(into)  # noqa: S202 - our own
