@@ -247,8 +247,9 @@ class Life(Leaving):
             self._environment = merge(environment, self.spec.packages) if self.spec.packages else environment
             if self.spec.spark is not None and environment["spark"]:
                 self.spec = replace(self.spec, spark=with_packages(self.spec.spark, environment["spark"]))
-        if self.target.engine == "spark" and not self._environment["user_managed"]:
-            return merge(self._environment, spark_packages(gated=gated))
+        on_spark = self.target.engine == "spark"
+        if (on_spark or self.spec.kind == "spark") and not self._environment["user_managed"]:
+            return merge(self._environment, spark_packages(gated=gated and on_spark))
         return self._environment
 
     def _archive(self, snapshot: Snapshot | None) -> Path | None:

@@ -5,6 +5,7 @@ Standard library only, Python 3.8: the interpreter is that of the image.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -41,8 +42,9 @@ def java_home() -> str | None:
     """Return where Java is."""
     if os.environ.get("JAVA_HOME"):
         return os.environ["JAVA_HOME"]
-    java = shutil.which("java")
-    return None if java is None else os.path.dirname(os.path.dirname(os.path.realpath(java)))
+    places = [shutil.which("java"), *sorted(glob.glob("/usr/lib/jvm/*/bin/java"))]
+    found = [os.path.dirname(os.path.dirname(os.path.realpath(place))) for place in places if place]
+    return found[0] if found else None
 
 
 def text(path: str) -> str:

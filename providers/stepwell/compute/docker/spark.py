@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -50,6 +52,8 @@ def phase(
     inside = {
         "JAVA_HOME": java,
         "SPARK_HOME": home,
+        # Who it is for HDFS: as on this machine, whatever the user in the container is called.
+        "HADOOP_USER_NAME": os.environ.get("HADOOP_USER_NAME") or getpass.getuser(),
         **variables,
         "PYSPARK_PYTHON": environment.python,
         "PYSPARK_DRIVER_PYTHON": environment.python,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import posixpath
 import re
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 from stepwell.compute import mounting
 from stepwell.compute.contract import Entry, EntryKind, EnvironmentRef, Layout, Log
-from stepwell.compute.docker import spark, trial
+from stepwell.compute.docker import data, spark, trial
 from stepwell.compute.docker.client import Daemon, NotThere
 from stepwell.compute.docker.containers import Containers
 from stepwell.compute.docker.images import Images, Wish
@@ -52,6 +53,8 @@ class ContainerTarget(JobDirectoryTarget):
 
     reads: ClassVar[frozenset[str]] = frozenset()
     runs: ClassVar[frozenset[EntryKind]] = frozenset({"python", "command", "none", "spark"})
+    #: What Spark reads and writes in its place.
+    spark_reads: ClassVar[frozenset[str]] = frozenset({"hdfs"})
     runner: Containers
 
     def contain(self, settings: ContainerSettings, daemon: Daemon, cache: Path, *, ships: bool = False) -> None:
@@ -89,6 +92,10 @@ class ContainerTarget(JobDirectoryTarget):
     def makes(self) -> dict[str, Any]:
         """Return the kind; images and packages are in the environment's key."""
         return {"kind": "docker"}
+
+    def reads_for(self, kind: EntryKind) -> frozenset[str]:
+        """Return what an entry of that kind reads by itself: a plain script gets copies, Spark goes to the data."""
+        return self.spark_reads if kind == "spark" else self.reads
 
     # -- environments --------------------------------------------------------------------------------------------------
 
@@ -176,6 +183,7 @@ class ContainerTarget(JobDirectoryTarget):
         prepared = self._known.get(environment.key)
         settings, more = (self.settings, {}) if prepared is None else (prepared.settings, prepared.more)
         return {
+            **({"spark": True, "directory": layout.root} if entry.kind == "spark" else {}),
             "image": environment.image or self.base_image,
             "python": environment.python,
             "user": settings.user,
@@ -210,9 +218,18 @@ class ContainerTarget(JobDirectoryTarget):
         inputs = await mounting.for_container(
             self.files, self.exec, self.outer_python, self.payload, start.directory, whose
         )
-        mounts = [*needs["mounts"], *inputs]
+        mounts = [*needs["mounts"], *inputs, *await self._data(start)]
         passwd = await self._passwd(needs["image"], needs["python"], user)
         return user, mounts if passwd is None else [*mounts, f"{passwd}:/etc/passwd:ro"]
+
+    async def _data(self, start: Start) -> list[str]:
+        """Return the mounts of what a Spark reads and writes in its place on the daemon's machine."""
+        if "spark" not in start.needs:
+            return []
+        read, written = data.volumes(json.loads(await self.files.read(f"{start.directory}/job.json")))
+        for folder in written:
+            await self.files.make(folder)
+        return [*(f"{folder}:{folder}:ro" for folder in read), *(f"{folder}:{folder}:rw" for folder in written)]
 
     async def _passwd(self, image: str, python: str, user: str) -> str | None:
         """Return a file that names *user* beside those that the image knows, None if it knows that one."""

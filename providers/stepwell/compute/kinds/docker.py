@@ -31,6 +31,7 @@ class DockerTarget(ContainerTarget):
 
     kind: ClassVar[str] = "docker"
     mounts: ClassVar[frozenset[str]] = frozenset({"local", "hdfs"})
+    spark_reads: ClassVar[frozenset[str]] = frozenset({"file", "hdfs"})
 
     def __init__(
         self,
