@@ -151,6 +151,11 @@ class Workspace:
                     f"The connection stepwell_{self.name} names no root",
                     hint="Put the root URL into its host, or into 'root' of its extra",
                 )
+            if "://" not in str(url) and not os.path.isabs(os.path.expanduser(str(url))):
+                raise WorkspaceError(
+                    f"The root {url!r} of the connection stepwell_{self.name} is neither a URL nor an absolute path",
+                    allowed=["/srv/stepwell", "hdfs://host:9000/stepwell"],
+                )
             options = {"webhdfs_url": connection.extra.get("webhdfs_url"), "user": connection.login}
             return _place(str(url), {k: v for k, v in options.items() if v})
         return _place(os.environ.get("STEPWELL_ROOT") or os.path.abspath(".stepwell"), {})

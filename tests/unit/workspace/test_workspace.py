@@ -42,6 +42,9 @@ def test_where_the_root_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     assert Workspace().place() == ("hdfs://nn:9000/ws", {"webhdfs_url": "http://nn:1", "user": "me"})
     assert Workspace(root="hdfs://nn:9000/ws?webhdfs_url=http://x:2").place()[1] == {"webhdfs_url": "http://x:2"}
+    monkeypatch.setenv("AIRFLOW_CONN_STEPWELL_DEFAULT", json.dumps({"conn_type": "ssh", "host": "10.0.0.6"}))
+    with pytest.raises(WorkspaceError, match="'10.0.0.6' of the connection stepwell_default is neither a URL nor"):
+        Workspace().place()
     monkeypatch.setenv("AIRFLOW_CONN_STEPWELL_DEFAULT", json.dumps({"conn_type": "stepwell"}))
     with pytest.raises(WorkspaceError, match="stepwell_default names no root"):
         _ = Workspace().root
