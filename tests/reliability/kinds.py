@@ -196,7 +196,10 @@ class Livy(Column):
         }
 
     def restart(self) -> None:
-        self.server.restart()
+        for name in self.server.daemons:
+            self.server.stop_daemon(name)
+            self.server.start_daemon(name)
+        self.server.wait()
 
 
 class Cluster(OnVm):

@@ -65,6 +65,7 @@ class Cell:
     settled: float = 0.0
     gone: float = 0.0
     over: bool = False
+    trouble: str = ""
 
     @property
     def tries_wanted(self) -> int:
@@ -256,7 +257,12 @@ class Matrix:
             together.setdefault(key, []).append(cell)
         for cells in together.values():
             if all(cell in ready for cell in cells):
-                self._act_on_machine(fault, cells)
+                try:
+                    self._act_on_machine(fault, cells)
+                except Exception as error:
+                    say(f"{fault.name} could not be done to {[c.column.name for c in cells]}: {error!r}")
+                    for cell in cells:
+                        cell.trouble = repr(error)
                 for cell in cells:
                     cell.acted = time.monotonic()
 
@@ -319,7 +325,7 @@ class Matrix:
     def _judge(self, cell: Cell, run_id: str) -> dict[str, Any]:
         fault = cell.fault
         lost, detail = self._lost(cell, run_id)
-        wrong = []
+        wrong = [f"the fault could not be made: {cell.trouble}"] if cell.trouble else []
         if len(cell.seen) != fault.starts:
             wrong.append(f"{len(cell.seen)} jobs started")
         if cell.alive:
