@@ -45,9 +45,9 @@ CONF = {"spark.sql.shuffle.partitions": "2"}
 def rounds(bench: Bench) -> Iterator[Sample]:
     """Yield the seconds of each."""
     step = _step(bench)
-    _live(step)
+    live(step)
     while True:
-        seconds, around = _live(step)
+        seconds, around = live(step)
         yield {"stepwell": seconds, "bare": _bare(bench), "around": around}
 
 
@@ -86,7 +86,7 @@ SIZES: dict[str, Any] = {
 }
 
 
-def _live(step: Any) -> tuple[float, float]:
+def live(step: Any) -> tuple[float, float]:
     """Return the seconds of the step's life, and those of it in which its job did not run."""
     from stepwell import Workspace
     from stepwell.step.life import Life
