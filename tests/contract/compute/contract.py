@@ -478,6 +478,17 @@ class TargetContract(Case):
         assert (logs / "own.txt").read_text() == (logs / "step/x").read_text() == "mine"
         assert (logs / "script/step.log").read_text() == (logs / "script/azureml").read_text() == "mine"
 
+    def test_a_part_of_the_log_is_there_while_the_job_runs(self, run: Runner, target: Target) -> None:
+        handle = run("import time; print('first line', flush=True); time.sleep(300)")
+
+        def there() -> bytes:
+            return portal.call(target.log_part(handle, 0))
+
+        eventually(lambda: there() == b"first line\n", self.patience)
+        assert portal.call(target.log_part(handle, 6)) == b"line\n"
+        assert portal.call(target.log_part(handle, 0, 5)) == b"first"
+        assert portal.call(target.log_part(handle, 11)) == b""
+
     def test_a_job_that_somebody_else_has_ended_does_not_go_on(self, run: Runner) -> None:
         handle = run("import time; time.sleep(300)")
         eventually(lambda: scripts(handle.job_id), self.patience)
