@@ -18,7 +18,7 @@ from stepwell.compute.cluster import packing_source
 from stepwell.compute.cluster.batches import TAG, YarnBatches, state_of, tag, tags
 from stepwell.compute.cluster.head import HeadNode
 from stepwell.compute.cluster.resource_manager import ResourceManager
-from stepwell.compute.contract import Entry, EnvironmentRef, Layout, Log, Report, Target, Unreachable
+from stepwell.compute.contract import Entry, EntryKind, EnvironmentRef, Layout, Log, Report, Target, Unreachable
 from stepwell.compute.kinds.local import step_path
 from stepwell.compute.kinds.remote import RemoteTarget, root_of
 from stepwell.compute.ports import Look
@@ -145,7 +145,7 @@ class ClientModeTarget(RemoteTarget):
 
     kind: ClassVar[str] = "cluster"
     reads: ClassVar[frozenset[str]] = frozenset({"hdfs"})
-    runs: ClassVar[frozenset[str]] = frozenset({"spark", "none"})
+    runs: ClassVar[frozenset[EntryKind]] = frozenset({"spark", "none"})
     engine: ClassVar[Literal["pandas", "spark"]] = "spark"
 
     def __init__(self, name: str, yarn: Yarn, root: str, configuration: Mapping[str, Any] | None = None) -> None:

@@ -122,13 +122,15 @@ def properties(gateway: Any) -> dict[str, str]:
     return found
 
 
-def settle(document: Mapping[str, Any], gateway: Any) -> None:
+def settle(document: Mapping[str, Any], gateway: Any) -> threading.Thread | None:
     """Tell the JVM what the job's Spark context needs; make one where the cluster insists on it and the job will not.
 
     What is told here is nobody else's to read, unlike a batch's arguments.
+
+    :returns: what makes the context, while the job runs.
     """
     if gateway is None:
-        return
+        return None
     system = gateway.jvm.java.lang.System
     conf = properties(gateway)
     master = conf.get("spark.master", "local")
@@ -140,7 +142,10 @@ def settle(document: Mapping[str, Any], gateway: Any) -> None:
     runner = document.get("runner") or {}
     if master == "yarn" and conf.get("spark.submit.deployMode") == "cluster" and not runner.get("spark"):
         # YARN ends an application that has no context after some minutes.
-        threading.Thread(target=_hold, args=(gateway,), daemon=True).start()
+        holder = threading.Thread(target=_hold, args=(gateway,), daemon=True)
+        holder.start()
+        return holder
+    return None
 
 
 def _hold(gateway: Any) -> None:

@@ -31,6 +31,8 @@ LOOK_SECONDS, HEARTBEAT_SECONDS = 1.0, 10.0
 SILENT_SECONDS = 60.0
 #: How long to try to bring up the end of a job to a storage that does not answer, in seconds.
 PATIENCE = 120.0
+#: How long a job that is over waits for the Spark context that was being made beside it, in seconds.
+HOLDER_SECONDS = 30.0
 
 
 def main(arguments: list[str]) -> int:
@@ -99,13 +101,13 @@ class Driver:
         """Do all the rest."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-        keeper = None
+        keeper = holder = None
         try:
             document = self._bring_here()
             mirror = Mirror(self.job, self.place, self.top)
             self._look()
             if self.asked is None:
-                here.settle(document, self.gateway)
+                holder = here.settle(document, self.gateway)
                 keeper = self._start()
                 self._watch(keeper, mirror)
             final = self._final()
@@ -126,6 +128,8 @@ class Driver:
             else:
                 shutil.rmtree(self.folder, ignore_errors=True)
         print(f"The job {self.job_id}: {final['status']} {final.get('reason') or ''}")
+        if holder is not None and self.asked is None:
+            holder.join(HOLDER_SECONDS)  # ended in the midst of it, YARN would call the application failed
         return 0 if final["status"] == protocol.SUCCEEDED else 1
 
     def _bring_here(self) -> dict[str, Any]:
