@@ -42,8 +42,8 @@ print("done", flush=True)
 WHOLE = ["started", *(f"line {number}" for number in range(LINES)), "done"]
 #: The calls of a job's life, in their order; those after ``collect`` come when it is over.
 CALLS = (
-    "probe", "environment_key", "prepare", "find", "stage", "submit", "adopt", "renew", "events", "status", "logs",
-    "collect", "forget", "reap",
+    "probe", "environment_key", "prepare", "find", "stage", "submit", "adopt", "renew", "events", "log_part", "status",
+    "logs", "collect", "forget", "reap",
 )  # fmt: skip
 #: What happens: the caller is killed before the call, while it lasts or after it; the call fails before it has done
 #: anything, or its answer is lost.
@@ -140,6 +140,7 @@ class Worker:
             self.call("adopt", handle, owner)
             self.call("renew", handle)
             self.call("events", handle, set())
+            self.call("log_part", handle, 0)
             if until is not None:
                 until(handle)
             self.call("status", [handle])
