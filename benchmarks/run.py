@@ -26,7 +26,8 @@ from support.figures import Bench, said
 from support.surroundings import CACHE, PROJECT
 
 CASES = (
-    "step", "reuse", "snapshot", "imports", "parse", "spark", "gate", "environment", "memory", "index",
+    "step", "reuse", "snapshot", "imports", "parse", "spark", "gate", "environment", "memory", "index", "waiting",
+    "ssh", "docker", "mount", "livy", "yarn",
     "automl_trials", "automl_concurrent", "automl_first", "automl_scores", "automl_memory", "automl_report",
 )  # fmt: skip
 #: Variables that make a benchmark another one, for whoever works on it: nothing is written down.

@@ -224,7 +224,7 @@ class Watcher:
     async def _look_at_logs(self) -> None:
         """Look at logs whose turn it is, those first that have waited longest, as many as there may be now."""
         now = time.monotonic()
-        self._logs_allowed = min(LOGS_PER_SECOND, self._logs_allowed + (now - self._logs_last) * LOGS_PER_SECOND)
+        self._logs_allowed = min(3 * LOGS_PER_SECOND, self._logs_allowed + (now - self._logs_last) * LOGS_PER_SECOND)
         self._logs_last = now
         if self._logs_allowed < 1:
             return
@@ -311,11 +311,12 @@ class Budget:
         self._left, self._at = SHOWN_AT_ONCE, time.monotonic()
 
     def take(self, most: int) -> int:
-        """Take as many bytes as may be shown, at most *most*."""
+        """Take as many bytes as may be shown, at most *most*, and a part only of what is left: others look, too."""
         now = time.monotonic()
         self._left = min(SHOWN_AT_ONCE, self._left + (now - self._at) * SHOWN_PER_SECOND)
         self._at = now
-        taken = max(0, min(most, int(self._left)))
+        left = int(self._left)
+        taken = max(0, min(most, left, max(LEAST, left // 8)))
         self._left -= taken
         return taken
 
