@@ -232,6 +232,10 @@ async def test_of_two_applications_of_one_name_the_living_one_counts(managers: t
     for applications in (both, both[::-1]):
         one.says("/apps", {"apps": {"app": applications}})
         assert {name: seen.state for name, seen in (await batches.seen()).items()} == {"job": "running"}
+    one.says("/metrics", {"clusterMetrics": {"activeNodes": 0}})
+    one.says("/apps", {"apps": {"app": [application("ACCEPTED")]}})
+    assert (await batches.seen())["job"].detail.endswith("in the queue night: YARN has no node at work")
+    one.says("/apps", {"apps": {"app": both}})
     await batches.submit(Batch("job", "hdfs://x/p.py"))  # it runs: nothing is submitted
     one.says("/apps/application_7_1/state", {}, 200)
     await batches.kill("job")
