@@ -84,4 +84,4 @@ FAULTS = (
 )  # fmt: skip
 BY_NAME = {fault.name: fault for fault in FAULTS}
 #: What `make test-slow` runs.
-FEW = ("worker_before_record", "worker_polling", "triggerer", "failed_deferred", "clear_deferred", "timeout_deferred")
+FEW = ("worker_before_record", "triggerer", "failed_deferred", "clear_deferred")
