@@ -93,8 +93,9 @@ def _step(bench: Bench, vm: Any) -> Any:
     from stepwell.workspace.connections import ConnectionInfo, set_connection_source
 
     class Source:
-        def get(self, conn_id: str) -> ConnectionInfo:
-            return ConnectionInfo(conn_id, "ssh", vm.address, vm.port, vm.login, vm.password)
+        def get(self, conn_id: str) -> ConnectionInfo | None:
+            found = ConnectionInfo(conn_id, "ssh", vm.address, vm.port, vm.login, vm.password)
+            return found if conn_id == "vm" else None
 
     set_connection_source(Source())
     configuration = RemoteCompute.attach_configuration(ssh_conn_id="vm", host_key=vm.host_key)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 _PATIENCE_SECONDS = 20.0
+_JAVA = 17  #: what Spark 4 needs
 _VERSION = re.compile(r"\d+(?:\.\d+)+[\w.+-]*")
 
 
@@ -61,6 +62,40 @@ def look(root: str) -> dict[str, Any]:
     facts.update((name, found[name]) for name in tools if found.get(name))
     facts["time"] = time.time()
     return {"facts": facts, "problems": problems}
+
+
+def spark(root: str, python: str) -> dict[str, str | None]:
+    """Return where Java and the Spark of an environment are: ``java_home`` (17 or later) and ``spark_home``.
+
+    :param root: the environment's folder.
+    :param python: its interpreter; asked for PySpark where the folder does not tell.
+    """
+    import glob
+    import subprocess
+
+    homes = [os.environ.get("JAVA_HOME") or "", shutil.which("java") or "", *sorted(glob.glob("/usr/lib/jvm/*"))]
+    homes = [os.path.dirname(os.path.dirname(os.path.realpath(h))) if h.endswith("/java") else h for h in homes]
+    java = next((home for home in homes if home and _java_version(home) >= _JAVA), None)
+    found = glob.glob(
+        os.path.join(glob.escape(root), "lib", "python*", "site-packages", "pyspark", "bin", "spark-submit")
+    )
+    if found:
+        return {"java_home": java, "spark_home": os.path.dirname(os.path.dirname(found[0]))}
+    program = "import os, pyspark; print(os.path.dirname(pyspark.__file__))"
+    done = subprocess.run([python, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd="/")
+    home = done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else os.environ.get("SPARK_HOME")
+    is_whole = bool(home) and os.path.exists(os.path.join(str(home), "bin", "spark-submit"))
+    return {"java_home": java, "spark_home": home if is_whole else None}
+
+
+def _java_version(home: str) -> int:
+    """Return the main version of the Java in a folder, as its ``release`` file tells it; 0 if that tells nothing."""
+    try:
+        with open(os.path.join(home, "release"), encoding="utf-8", errors="replace") as file:
+            found = re.search(r'^JAVA_VERSION="(?:1\.)?(\d+)', file.read(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found.group(1)) if found else 0
 
 
 def _user() -> str:

@@ -17,8 +17,8 @@ from tests.support.connections import Kept
 from tests.support.steps import Bench
 
 from stepwell import ComputeTarget, Dataset, Environment, OutputFileDatasetConfig, RemoteCompute
-from stepwell.errors import ActivityFailedException, EnvironmentException
-from stepwell.operators import CommandStepOperator, PythonScriptStepOperator
+from stepwell.errors import ActivityFailedException, ComputeTargetException, EnvironmentException
+from stepwell.operators import CommandStepOperator, PythonScriptStepOperator, SynapseSparkStepOperator
 from stepwell.workspace.connections import set_connection_source
 
 pytestmark = pytest.mark.integration
@@ -140,6 +140,52 @@ def test_a_cancel_ends_all_of_it_there(bench: Bench, remote: Any, vm: Vm) -> Non
         worker.terminate()
     wait(lambda: not vm.run("pgrep", "-f", "^sleep 4719").stdout)
     assert time.monotonic() - began < 10
+
+
+SIZES: dict[str, Any] = {
+    "driver_memory": "512m",
+    "driver_cores": 1,
+    "executor_memory": "512m",
+    "executor_cores": 1,
+    "num_executors": 1,
+}
+
+
+@pytest.mark.slow
+def test_a_pyspark_step_runs_there(bench: Bench, remote: Any, vm: Vm, payload_python: Path) -> None:
+    vm.exec("chmod", "711", "/root")  # its links to this machine's interpreter lead there
+    environment = Environment.from_existing_interpreter("payload", str(payload_python))
+    bench.put({"raw/a.csv": "n\n1\n", "raw/b.csv": "n\n41\n"})
+    data = Dataset.Tabular.from_delimited_files((bench.datastore, "raw/**")).as_named_input("raw")
+    script = (
+        "import socket\nfrom azureml.core import Run\nfrom pyspark.sql import SparkSession\n"
+        "spark = SparkSession.builder.appName('x').getOrCreate()\n"
+        "print('master', spark.sparkContext.master, 'on', socket.gethostname(), flush=True)\n"
+        "rows = Run.get_context().input_datasets['raw'].to_spark_dataframe()\n"
+        "print('sum', rows.groupBy().sum('n').collect()[0][0])\n"
+    )
+    far = SynapseSparkStepOperator(
+        task_id="spark",
+        file="main.py",
+        source_directory=bench.source({"main.py": script}),
+        compute_target="gpu-box",
+        environment=environment,
+        inputs=[data],
+        **SIZES,
+    )
+    bench.run(far)
+    assert "master local[*] on vm" in bench.log.text
+    assert "sum 42" in bench.log.text
+
+
+def test_a_pyspark_step_needs_pyspark_there(bench: Bench, remote: Any, vm: Vm) -> None:
+    environment = Environment.from_existing_interpreter("bare", "/usr/bin/python3")
+    far = SynapseSparkStepOperator(
+        task_id="spark", file="main.py", source_directory=bench.source({"main.py": ""}), compute_target="gpu-box",
+        environment=environment, **SIZES,
+    )  # fmt: skip
+    with pytest.raises(ComputeTargetException, match="no PySpark in the environment on ml@"):
+        bench.run(far)
 
 
 @pytest.mark.slow

@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from stepwell.compute import portal, ssh
-from stepwell.compute.contract import Entry, EnvironmentRef, Handle, Job, Layout, Log, Outcome, Report, Unreachable
+from stepwell.compute.contract import (
+    Entry,
+    EntryKind,
+    EnvironmentRef,
+    Handle,
+    Job,
+    Layout,
+    Log,
+    Outcome,
+    Report,
+    Unreachable,
+)
+from stepwell.compute.docker import spark
 from stepwell.compute.kinds.local import step_path
 from stepwell.compute.target import JobDirectoryTarget
 from stepwell.errors import ComputeTargetException
@@ -24,6 +36,10 @@ PATIENCE_SECONDS = 90.0
 SKEW_SECONDS = 5.0
 #: Archives of code that nobody has used for so long are removed, in seconds.
 ARCHIVE_SECONDS = 7 * 86400.0
+_SPARK_NEEDS = (
+    ("java_home", "There is no Java 17", "Install it there (Debian: openjdk-17-jre-headless), or set JAVA_HOME there"),
+    ("spark_home", "There is no PySpark in the environment", "Add pyspark to its packages"),
+)
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 T = TypeVar("T")
 
@@ -36,6 +52,7 @@ class RemoteTarget(JobDirectoryTarget):
 
     kind: ClassVar[str] = "remote"
     reads: ClassVar[frozenset[str]] = frozenset()
+    runs: ClassVar[frozenset[EntryKind]] = frozenset({"python", "command", "none", "spark"})
     mounts: ClassVar[frozenset[str]] = frozenset({"hdfs"})
     deferrable: ClassVar[bool] = True
     poll_seconds: ClassVar[float] = 2.0
@@ -50,6 +67,7 @@ class RemoteTarget(JobDirectoryTarget):
         self.runner = ssh.SshRunner(address)
         self.exec = ssh.SshExec(address)
         self._path = _PATH
+        self._sparks: dict[str, Mapping[str, Any]] = {}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], root: str) -> RemoteTarget:
@@ -107,6 +125,10 @@ class RemoteTarget(JobDirectoryTarget):
         await self._ship_payload()
         self._path = (await ssh.connection(self.address).hello()).get("path") or _PATH
         built = await self._environments.ensure(spec, log)
+        if built.user_managed or "\npyspark==" in f"\n{built.lock}":
+            # Of an environment that never changes this is asked once.
+            asked = {"root": str(built.root), "python": str(built.python)}
+            self._sparks[built.key] = self._sparks.get(built.key) or await self.call("machine", "spark", **asked)
         return EnvironmentRef(
             key=built.key,
             python=str(built.python),
@@ -126,6 +148,10 @@ class RemoteTarget(JobDirectoryTarget):
             str(self.address), folder, self.payload, self.files, self.exec, shared.hello, self.call, self.address.python
         )
 
+    def reads_for(self, kind: EntryKind) -> frozenset[str]:
+        """Return what an entry of that kind reads by itself: a plain script gets copies, Spark goes to the data."""
+        return frozenset({"hdfs"}) if kind == "spark" else self.reads
+
     # -- the job ---------------------------------------------------------------------------------------------------
 
     def phases(
@@ -142,7 +168,6 @@ class RemoteTarget(JobDirectoryTarget):
             raise ComputeTargetException(
                 f"The compute target {self.name!r} ({self.kind}) cannot run a {entry.kind} step",
                 allowed=sorted(self.runs - {"none"}),
-                hint="Attach a Spark target for a Spark step" if entry.kind == "spark" else None,
             )
         found: list[dict[str, Any]] = []
         inside = {**self._variables(environment, layout), **step_path(environment, layout, variables)}
@@ -152,6 +177,12 @@ class RemoteTarget(JobDirectoryTarget):
             found.append({"name": "step", "argv": argv, "cwd": layout.code, "variables": inside})
         elif entry.kind == "command":
             found.append({"name": "step", "argv": list(entry.command), "cwd": layout.code, "variables": inside})
+        elif entry.kind == "spark":
+            facts = self._sparks.get(environment.key) or {}
+            for part, what, hint in _SPARK_NEEDS:
+                if not facts.get(part):
+                    raise ComputeTargetException(f"{what} on {self.address}, which a Spark step needs", hint=hint)
+            found.append(spark.phase(entry, environment, layout, inside, facts))
         if gates_in is not None:
             argv = [gates_in.python, "-m", "stepwell.payload.gate", layout.root]
             outside = {**self._variables(gates_in, layout), "PYTHONPATH": layout.payload}
