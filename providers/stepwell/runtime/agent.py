@@ -41,7 +41,7 @@ class Agent:
     def __init__(self, source: int, sink: int) -> None:
         self._source, self._sink = source, sink
         self._writing = threading.Lock()
-        self._busy = 0
+        self._busy: set[int] = set()
         self.launchers: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.commands: dict[int, subprocess.Popen[bytes]] = {}
         self.drafts: dict[int, tuple[int, str]] = {}
@@ -102,7 +102,7 @@ class Agent:
             if operation is not None:
                 self._answer(operation, request, content)
             else:
-                self._busy += 1
+                self._busy.add(request["id"])
                 operation = slow.get(request["op"], _unknown)
                 threading.Thread(target=self._answer_later, args=(operation, request, content), daemon=True).start()
         del pending[:at]
@@ -111,7 +111,7 @@ class Agent:
         try:
             self._answer(operation, request, body)
         finally:
-            self._busy -= 1
+            self._busy.discard(request["id"])
 
     def _answer(self, operation: Callable[..., Any], request: dict[str, Any], body: bytes) -> None:
         number = request["id"]
