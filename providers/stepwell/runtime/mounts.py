@@ -221,7 +221,6 @@ class Mounts:
         argv = [
             program, "mount", f":hdfs:{source['folder']}", mount.place, "--read-only", "--poll-interval", "0",
             "--dir-cache-time", "24h", "--attr-timeout", "1h", "--low-level-retries", "3", "--log-level", "NOTICE",
-            "--buffer-size", "1M",  # read ahead at each jump: 16 MB by default, for nothing where a part is read
         ]  # fmt: skip
         if self.reader not in (None, os.geteuid()):
             argv.append("--allow-other")  # who is not root needs user_allow_other in /etc/fuse.conf for this

@@ -157,6 +157,9 @@ class FaultContract(Case):
 
     #: What is prepared; whatever the kind has at hand.
     spec: ClassVar[dict[str, Any]] = {"user_managed": True, "interpreter": sys.executable}
+    #: Where jobs take long to start: less.
+    calls: tuple[str, ...] = CALLS
+    faults: tuple[str, ...] = FAULTS
     #: How often each fault happens.
     rounds = int(os.environ.get("STEPWELL_FAULT_ROUNDS", "1"))
     #: How long the script takes, in seconds: longer than it takes to get to watch it.
@@ -166,12 +169,16 @@ class FaultContract(Case):
         """Return the target as another process would make it."""
         return target
 
-    @pytest.mark.parametrize("call", CALLS)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give :meth:`test_faults_at` the class's calls."""
+        if "call" in metafunc.fixturenames:
+            metafunc.parametrize("call", self.calls)
+
     def test_faults_at(self, run: Runner, tmp_path: Path, call: str) -> None:
         self.check(run, tmp_path, call, self.rounds)
 
     def test_faults_at_cancel(self, run: Runner, tmp_path: Path) -> None:
-        for how in FAULTS:
+        for how in self.faults:
             self.check_cancel(run, tmp_path, how, self.rounds)
 
     # -- how -----------------------------------------------------------------------------------------------------------
@@ -179,7 +186,7 @@ class FaultContract(Case):
     def check(self, run: Runner, folder: Path, call: str, rounds: int) -> None:
         """Let each fault happen at *call*, so many times."""
         took = self.undisturbed(run, folder)
-        for how in FAULTS:
+        for how in self.faults:
             for _ in range(rounds):
                 fault = Fault(call, how, took[call] * random.random())  # noqa: S311
                 job = run.job(SCRIPT, str(self.lasts))

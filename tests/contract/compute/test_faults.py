@@ -1,24 +1,36 @@
 """Faults at every call of the contract, on each kind; ``STEPWELL_FAULT_ROUNDS=5`` lets each of them happen five times.
 
-On kinds that start a JVM for each job one life takes a quarter of a minute: there, faults are for the kill matrix.
+On kinds that start a JVM for each job a life takes a quarter of a minute: there, those faults happen that differ most.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from tests.clusters.hdfs import hdfs
+from tests.clusters.livy import livy
 from tests.contract.compute.faults import FaultContract
 from tests.contract.compute.test_batches import BatchCase
 from tests.contract.compute.test_docker import OnDocker
-from tests.contract.compute.test_remote import OnVm
-from tests.machines.docker import base_image, dockerd
+from tests.contract.compute.test_livy import LivyCase, target_on
+from tests.contract.compute.test_remote import OnVm, address_of
+from tests.contract.compute.test_remotedocker import load
+from tests.machines.docker import DockerDaemon, base_image, dockerd
 from tests.machines.vm import Vm, vm
 
+from hdfs.hdfs_cluster import HdfsCluster
+from livy.livy_server import LivyServer
+from stepwell.compute import portal
+from stepwell.compute.contract import EnvironmentRef
+from stepwell.compute.docker.settings import ContainerSettings
+from stepwell.compute.kinds.livy import LivyTarget
 from stepwell.compute.kinds.local import LocalTarget
+from stepwell.compute.kinds.remotedocker import RemoteDockerTarget
 
-__all__ = ["base_image", "dockerd", "vm"]
+__all__ = ["base_image", "dockerd", "hdfs", "livy", "vm"]
 
 
 class TestLocal(FaultContract):
@@ -52,3 +64,44 @@ class TestLocalFiveTimes(TestLocal):
 @pytest.mark.slow
 class TestBatches(BatchCase, FaultContract):
     lasts = 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+class TestRemoteDocker(FaultContract):
+    spec: ClassVar[dict[str, Any]] = {}
+    lasts = 1.0
+    patience = 60.0
+    faults = ("killed within", "answer lost")
+
+    @pytest.fixture
+    def target(
+        self, vm: Vm, dockerd: DockerDaemon, base_image: str, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> Iterator[RemoteDockerTarget]:
+        self.vm = vm
+        load(vm, dockerd)
+        root = f"/home/{vm.login}/faults-{abs(hash(request.node.nodeid)):x}"
+        settings = ContainerSettings(base_image=base_image, network="none")
+        yield RemoteDockerTarget("vmbox", address_of(vm, root=root), root, tmp_path / "cache", settings)
+        vm.run("rm", "-rf", root)
+
+    @pytest.fixture
+    def environment(self, target: RemoteDockerTarget) -> EnvironmentRef:
+        return portal.call(target.prepare({}, print))
+
+    def here(self, path: str) -> Path:
+        return self.vm.path(path)
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+class TestLivy(LivyCase, FaultContract):
+    lasts = 2.0
+    calls = ("stage", "submit", "collect", "forget")
+    faults = ("killed within", "answer lost")
+
+    @pytest.fixture
+    def target(self, tmp_path: Path, server: LivyServer, hdfs: HdfsCluster) -> LivyTarget:  # noqa: F811
+        self.folder = tmp_path
+        self.spec = {"user_managed": True, "interpreter": str(server.python)}  # type: ignore[misc]
+        return target_on(server, hdfs, tmp_path)
