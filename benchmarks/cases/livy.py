@@ -7,6 +7,7 @@ settings, then a look every 0.2 s until it has succeeded. Real daemons, started 
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
@@ -117,8 +118,9 @@ def _step(key: str, server: LivyServer, hdfs: HdfsCluster, python: Path) -> Any:
 def _bare(server: LivyServer, hdfs: HdfsCluster, python: Path) -> float:
     """Return the seconds from sending the script to seeing that its batch has succeeded."""
     folder = f"/bare-{uuid.uuid4().hex}"
+    user = getpass.getuser()
     began = time.perf_counter()
-    put = f"{hdfs.webhdfs}/webhdfs/v1{folder}/count.py?op=CREATE&overwrite=true&noredirect=true"
+    put = f"{hdfs.webhdfs}/webhdfs/v1{folder}/count.py?op=CREATE&overwrite=true&noredirect=true&user.name={user}"
     place = json.loads(_ask("PUT", put))["Location"]
     _ask("PUT", place, SCRIPT.read_bytes(), "application/octet-stream")
     conf = {**CONF, "spark.pyspark.driver.python": str(python), "spark.pyspark.python": str(python)}
