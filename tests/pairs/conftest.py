@@ -16,7 +16,7 @@ from tests.clusters.synapse import synapse as synapse
 from tests.machines.docker import base_image as base_image
 from tests.machines.docker import dockerd as dockerd
 from tests.machines.vm import vm as vm
-from tests.pairs.kinds import TRAIN, Ground, spark
+from tests.pairs.kinds import Ground
 from tests.pairs.results import selected
 from tests.support.scratch import scratch as scratch
 
@@ -70,11 +70,11 @@ def _make_folder(disk: HdfsCluster, path: str, user: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def attached(ground: Ground) -> Callable[[str], str]:
-    """Return the name of the target of a kind, attached when it is first asked for."""
+def attached(ground: Ground) -> Callable[[Callable[[Ground], str]], str]:
+    """Return the name of the target that a function attaches, which is called when it is first asked for."""
 
     @cache
-    def attach(kind: str) -> str:
-        return {**TRAIN, "spark": spark}[kind](ground)
+    def attach(make: Callable[[Ground], str]) -> str:
+        return make(ground)
 
     return attach

@@ -71,8 +71,19 @@ def spark(ground: Ground) -> str:
 
 def docker(ground: Ground) -> str:
     """Containers on this machine."""
-    daemon, image = ground.fixture("dockerd"), ground.fixture("base_image")
-    return ground.attach("on-docker", targets.DockerCompute.attach_configuration(image, docker_host=daemon.host))
+    return _docker(ground, "on-docker", ground.fixture("base_image"))
+
+
+def docker_with_java(ground: Ground) -> str:
+    """The same, from an image in which Spark can run."""
+    image = ground.fixture("dockerd").make_image("stepwell-java:test", ("openjdk-17-jre-headless",))
+    return _docker(ground, "on-docker-with-java", image)
+
+
+def _docker(ground: Ground, name: str, image: str) -> str:
+    host = ground.fixture("dockerd").host
+    # The tests' daemon has no other network, and HDFS is on this machine.
+    return ground.attach(name, targets.DockerCompute.attach_configuration(image, docker_host=host, network="host"))
 
 
 def _ssh(ground: Ground, vm: Any) -> str:
@@ -91,7 +102,7 @@ def remotedocker(ground: Ground) -> str:
     vm, image = ground.fixture("vm"), ground.fixture("base_image")
     load(vm, ground.fixture("dockerd"), image)
     configuration = targets.RemoteDockerCompute.attach_configuration(
-        ssh_conn_id=_ssh(ground, vm), base_image=image, root=f"/home/{vm.login}/boxes"
+        ssh_conn_id=_ssh(ground, vm), base_image=image, root=f"/home/{vm.login}/boxes", network="host"
     )
     return ground.attach("on-remotedocker", configuration)
 
@@ -138,7 +149,14 @@ def synapse(ground: Ground) -> str:
 
 
 #: Where Spark can run.
-PREPARE: dict[str, Callable[[Ground], str]] = {"spark": spark, "cluster": cluster, "livy": livy, "synapse": synapse}
+PREPARE: dict[str, Callable[[Ground], str]] = {
+    "spark": spark,
+    "docker": docker_with_java,
+    "remote": remote,
+    "cluster": cluster,
+    "livy": livy,
+    "synapse": synapse,
+}
 TRAIN: dict[str, Callable[[Ground], str]] = {
     "local": local,
     "amlcompute": amlcompute,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pairs.kinds import Ground
+from tests.pairs.kinds import PREPARE, TRAIN, Ground
 from tests.pairs.results import keep, selected
 from tests.support.examples import on_targets
 
@@ -20,10 +20,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180
 
 @pytest.mark.parametrize(("prepare", "train"), [pytest.param(*pair, id="-".join(pair)) for pair in selected()])
 def test_the_example_by_changing_compute_target(
-    ground: Ground, attached: Callable[[str], str], project: Path, dags: Path, prepare: str, train: str
+    ground: Ground, attached: Callable[..., str], project: Path, dags: Path, prepare: str, train: str
 ) -> None:
     try:
-        cell = run(ground, attached(prepare), attached(train), project, dags / f"{prepare}_and_{train}.py")
+        cell = run(
+            ground, attached(PREPARE[prepare]), attached(TRAIN[train]), project, dags / f"{prepare}_and_{train}.py"
+        )
     except BaseException as error:
         why = str(error).strip().partition("\n")[0][:300] or type(error).__name__
         keep(prepare, train, {"ok": False, "why": why})
