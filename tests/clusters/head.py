@@ -69,6 +69,8 @@ class Cluster:
         spark = self.vm.path(SPARK)
         spark.unlink(missing_ok=True)
         spark.symlink_to(variables["SPARK_HOME"])
+        # Whose name the nodes do not know.
+        self.vm.path(f"{SPARK_CONF}/spark-env.sh").write_text(f"export SPARK_LOCAL_IP={self.vm.address}\n")
         hosts = self.vm.path("/etc/hosts")
         line = f"{self.vm.address} {self.vm.name}\n"
         hosts.write_text(line + hosts.read_text().replace(line, ""))

@@ -273,6 +273,10 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (spark / "bin").mkdir(parents=True)
     (spark / "jars").mkdir()
     (spark / "jars" / "spark-core_2.12-3.5.6.jar").touch()
+    (spark / "conf").mkdir()
+    (spark / "conf" / "spark-defaults.conf").write_text(
+        "# ours\nspark.yarn.jars  hdfs:///a b\nspark.x=1=2\n\nspark.y: z\n"
+    )
     submit = spark / "bin" / "spark-submit"
     submit.write_text("#!/bin/sh\n")
     submit.chmod(0o755)
@@ -300,6 +304,7 @@ async def test_a_head_node_is_seen_as_a_login_sees_it(node: Path) -> None:
     assert found.spark_submit == str(node / "spark 3" / "bin" / "spark-submit")
     assert (found.spark, found.yarn) == ("3.5.6", ("http://one:8088", "http://two:9999"))
     assert found.variables["EXTRA"] == "é $x"
+    assert found.defaults == {"spark.yarn.jars": "hdfs:///a b", "spark.x": "1=2", "spark.y": "z"}
     assert "SECRET" not in found.variables
     assert abs(found.skew) < 5
     (node / ".bash_profile").write_text("")
@@ -360,6 +365,7 @@ def test_client_mode_submits_with_the_tags_that_find_it_again(tmp_path: Path) ->
         record(deploy_mode="client", queue="night", conf={"spark.b": "2"}), str(tmp_path)
     )
     assert isinstance(target, ClientModeTarget)
+    target.defaults = {"spark.b": "0", "spark.of.the.cluster": "yes", "spark.master": "local"}
     layout = target.layout("job-1")
     sizes = {"driver_memory": "1g", "driver_cores": 1, "executor_memory": "1g", "executor_cores": 1, "num_executors": 2}
     variables = {
@@ -381,6 +387,7 @@ def test_client_mode_submits_with_the_tags_that_find_it_again(tmp_path: Path) ->
         f"spark.yarn.tags=stepwell,{tag('job-1')}",
         "spark.yarn.queue=night",
         "spark.b=3",
+        "spark.of.the.cluster=yes",
         "spark.jars=/data/stepwell/jobs/job-1/code/lib/x.jar",
         "spark.archives=/data/a.tar.gz#environment",
         "spark.pyspark.python=./environment/bin/python",

@@ -27,6 +27,7 @@ class Head:
 
     :param variables: what Hadoop and Spark go by, as a login there sets it.
     :param spark_submit: its path; None if there is none.
+    :param defaults: Spark's settings there.
     :param yarn: addresses of the ResourceManager's REST.
     :param skew: its clock less ours, in seconds.
     """
@@ -34,6 +35,7 @@ class Head:
     variables: Mapping[str, str]
     spark_submit: str | None
     spark: str | None
+    defaults: Mapping[str, str]
     java: str | None
     hadoop_conf: str | None
     default_fs: str | None

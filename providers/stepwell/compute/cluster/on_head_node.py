@@ -1,6 +1,6 @@
 """Looks around on a head node: sent there as text, and run by the Python that is there (3.8 or later, nothing else).
 
-Prints one line of JSON: ``{"variables", "spark_submit", "spark", "java", "hadoop_conf", "yarn", "python", "now"}``.
+Prints one line of JSON: ``{"variables", "spark_submit", "spark", "defaults", "java", …}``.
 Arguments: the ``spark-submit`` that was asked for ("" = look for one), and variables as JSON, which go before those of
 a login.
 """
@@ -71,6 +71,18 @@ def version_of(home: str) -> str | None:
     for jar in glob.glob(os.path.join(glob.escape(home), "jars", "spark-core_*.jar")):
         return os.path.basename(jar)[: -len(".jar")].partition("-")[2].partition("-")[2]
     return None
+
+
+def read_defaults(home: str, variables: dict[str, str]) -> dict[str, str]:
+    """Return what the cluster's ``spark-defaults.conf`` says."""
+    folder = variables.get("SPARK_CONF_DIR") or os.path.join(home, "conf")
+    try:
+        with open(os.path.join(folder, "spark-defaults.conf"), encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    matches = [re.match(r"\s*([^\s=:#!]+)(?:\s*[=:]\s*|\s+)(.*)", line) for line in lines]
+    return {match.group(1): match.group(2).strip() for match in matches if match}
 
 
 def java_version(variables: dict[str, str]) -> str | None:
@@ -148,6 +160,7 @@ def look(asked: str, given: dict[str, str]) -> dict[str, object]:
         "variables": variables,
         "spark_submit": spark_submit,
         "spark": version_of(home) if home else None,
+        "defaults": read_defaults(home, variables) if home else {},
         "java": java_version(variables),
         "hadoop_conf": folders[0] if folders else None,
         "default_fs": expand(site.get("fs.defaultFS", ""), site) or None,

@@ -155,6 +155,8 @@ class ClientModeTarget(RemoteTarget):
         self.conf: dict[str, str] = dict(found.get("conf") or {})
         self.queue: str | None = found.get("queue")
         self.runner = _ClientRunner(yarn)
+        #: Spark's own settings there, once :meth:`prepare` has asked: a file of properties goes in their place.
+        self.defaults: dict[str, str] = {}
 
     def makes(self) -> dict[str, Any]:
         """Return the kind, and the target's own settings."""
@@ -174,6 +176,7 @@ class ClientModeTarget(RemoteTarget):
         environment, head = await super().prepare(spec, log), await self.yarn.head.known()
         found = {name: value for name, value in head.variables.items() if name != "PATH"}
         found[_SUBMIT] = str(head.spark_submit)
+        self.defaults = dict(head.defaults)
         if environment.root is not None and not environment.user_managed:
             archive = posixpath.join(self.root, "archives", f"{environment.key}.tar.gz")
             argv = [self.launcher_python, "-I", "-c", packing_source(), environment.root, archive]
@@ -233,6 +236,7 @@ class ClientModeTarget(RemoteTarget):
         """Return the step's settings over the target's over our own, and what executors need."""
         step = {} if entry.spark is None else absolute_files(settings(entry.spark), layout.code)
         found = {
+            **self.defaults,
             "spark.ui.showConsoleProgress": "false",
             "spark.log.level": "WARN",
             "spark.pyspark.python": environment.python,
