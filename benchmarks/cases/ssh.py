@@ -37,8 +37,10 @@ FIGURES = [
     Figure("… first", lambda s: s["first"], "s"),
     Figure("… `rsync`, first", lambda s: s["rsync_first"], "s"),
     Figure("… `rsync`, unchanged", lambda s: s["rsync_unchanged"], "s"),
-    Figure("a log from it, MB/s: while it is printed", lambda s: LOG_BYTES / 1e6 / s["log"], "", at_least=50.0),
-    Figure("… collected, with the driver's copies, into the run's files", lambda s: LOG_BYTES / 1e6 / s["collect"], ""),
+    Figure("a log from it, while it is printed", lambda s: LOG_BYTES / 1e6 / s["log"], "MB/s", at_least=50.0),
+    Figure(
+        "… collected, with the driver's copies, as the run's files", lambda s: LOG_BYTES / 1e6 / s["collect"], "MB/s"
+    ),
 ]
 
 
