@@ -6,6 +6,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,26 @@ def test_paths_of_the_storage_are_replaced_in_every_text() -> None:
         "phases": [{"argv": ["/tmp/w/environment/bin/python", "--in=/tmp/w/j/inputs"], "n": 1}],
         "x": None,
     }
+
+
+def test_tables_that_spark_reads_are_named_by_the_storage() -> None:
+    def document(**more: Any) -> dict[str, Any]:
+        table = {"definition": {"kind": "tabular"}, "files": ["file:///w/j/inputs/a/x.csv", "hdfs://n/y.csv"]}
+        files = {"definition": {"kind": "file"}, "files": ["file:///w/j/inputs/b/x.bin"]}
+        gates = [
+            {"engine": "spark", "files": ["file:///w/j/inputs/a/x.csv"]},
+            {"engine": "pandas", "files": ["file:///z"]},
+        ]
+        made = {"runner": {"spark": True}, "main": {}, "datasets": {"a": table, "b": files}, "gates": gates}
+        return {**made, **more}
+
+    moved = here.shared(document(), "/w/j", "hdfs://n:9/s/jobs/j")
+    assert moved["datasets"]["a"]["files"] == ["hdfs://n:9/s/jobs/j/inputs/a/x.csv", "hdfs://n/y.csv"]
+    assert moved["datasets"]["b"]["files"] == ["file:///w/j/inputs/b/x.bin"]
+    assert [gate["files"] for gate in moved["gates"]] == [["hdfs://n:9/s/jobs/j/inputs/a/x.csv"], ["file:///z"]]
+    for same in (document(runner={"spark": False}), document(main={"module": "stepwell.payload.automl.main"})):
+        assert here.shared(same, "/w/j", "hdfs://n:9/s/jobs/j") == same
+    assert here.shared(document(), "/w/j", "file:///s/jobs/j") == document()
 
 
 @pytest.mark.parametrize(

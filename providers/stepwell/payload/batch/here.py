@@ -77,6 +77,28 @@ def environment(place: Place, token: str, folder: str) -> str:
     return into
 
 
+def shared(document: dict[str, Any], folder: str, uri: str) -> dict[str, Any]:
+    """Return ``job.json`` with tables that Spark is to read named by the storage, which executors reach, too.
+
+    :param folder: the job directory on this machine: modules of the payload, and pandas, read them there.
+    :param uri: of the job directory on the storage.
+    """
+    if uri.startswith("file:") or not (document.get("runner") or {}).get("spark") or document["main"].get("module"):
+        return document
+    here = "file://" + folder + "/inputs/"
+
+    def moved(item: dict[str, Any]) -> dict[str, Any]:
+        files = [uri + "/inputs/" + f[len(here) :] if f.startswith(here) else f for f in item.get("files") or []]
+        return {**item, "files": files} if files else item
+
+    tables = {
+        name: moved(item) if (item.get("definition") or {}).get("kind") == "tabular" else item
+        for name, item in (document.get("datasets") or {}).items()
+    }
+    gates = [moved(gate) if gate.get("engine") == "spark" else gate for gate in document.get("gates") or []]
+    return {**document, "datasets": tables, "gates": gates}
+
+
 def localised(value: Any, places: Mapping[str, str]) -> Any:
     """Return *value* with the storage's paths replaced by those of this machine, in every text of it."""
     if isinstance(value, str):

@@ -153,7 +153,8 @@ class Driver:
         if runner.get("environment"):
             places[runner["environment"]] = here.environment(self.place, runner["environment"], self.folder)
         self.lease_seconds = float(document.get("lease_seconds") or 86400)
-        document = here.settled(here.localised(document, places), here.properties(self.gateway))
+        document = here.shared(here.localised(document, places), self.job.path, self.uri)
+        document = here.settled(document, here.properties(self.gateway))
         protocol.write_json(self.job.document, document, 0o600)
         protocol.write_bytes(self.job.lease, b"")
         return document
