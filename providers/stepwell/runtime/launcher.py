@@ -144,7 +144,7 @@ class Launch:
         if os.path.exists(self.job.mounts_note):  # somebody has mounted them before we were started
             from stepwell.runtime.mount_holder import HeldOutside
 
-            opening = HeldOutside(self.job, self._relay().say)
+            opening = HeldOutside(self.job, items, self._relay().say)
         try:
             opening.open(self._stops)
             mounts.link(self.job, items)

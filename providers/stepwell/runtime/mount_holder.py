@@ -21,7 +21,7 @@ import signal
 import time
 
 from stepwell.runtime import processes, protocol
-from stepwell.runtime.mounts import CLOSED, INSTEAD, READY, MountError, Mounts, in_words, wanted
+from stepwell.runtime.mounts import CLOSED, INSTEAD, READY, Mount, MountError, Mounts, in_words, place_of, wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ SILENT_SECONDS = 20.0  #: a holder that has not been heard of for so long is tak
 class HeldOutside:
     """The mounts of a launcher that somebody else holds; see :class:`stepwell.runtime.mounts.Mounts`."""
 
-    def __init__(self, job: protocol.JobDirectory, say: Callable[[str], None]) -> None:
+    def __init__(self, job: protocol.JobDirectory, items: list[dict[str, Any]], say: Callable[[str], None]) -> None:
         self.job = job
         self.say = say
+        self.mounts = [Mount(item, place_of(job, number)) for number, item in enumerate(items)]
 
     def open(self, stop: Callable[[], bool]) -> None:
         """Make sure that they are there."""
@@ -59,7 +60,21 @@ class HeldOutside:
             return f"the inputs were lost: who holds their mounts has not been heard of for {age:.0f} s"
         return None
 
-    check = look
+    def check(self) -> str | None:
+        """Return which input is lost, by what is seen from here: the holder may be about to find out."""
+        told = self.look()
+        if told is not None:
+            return told
+        for mount in (m for m in self.mounts if m.can_be_lost):
+            probe = mount.ask()
+            answer = probe.answer()
+            while answer is None:
+                time.sleep(0.01)
+                answer = probe.answer()
+            probe.end()
+            if answer:
+                return mount.lost(answer)
+        return None
 
     def abort(self) -> None:
         """Do nothing: their holder does it."""
