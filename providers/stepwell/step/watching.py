@@ -41,6 +41,8 @@ LOG_PIECE, LONGEST_LINE = 1 << 19, 1 << 16
 SHOWN_PER_SECOND, SHOWN_AT_ONCE = 20_000.0, 60_000.0
 #: Of one job, so many at one look; fewer are not worth a look. And what a record costs beside its text.
 MOST, LEAST, RECORD = 15_000, 1_000, 400
+#: Who is so far behind, in bytes, leaves lines out.
+FAR = 150_000
 #: Renewals of leases that are under way at a time.
 RENEWALS_AT_ONCE = 16
 #: A target that has not answered for so long is looked up anew: its record may have been changed.
@@ -272,6 +274,8 @@ class Watcher:
         """
         if job not in self.jobs or not state.is_current(self.ws, job.waiting.slug, job.waiting.owner):
             return 0
+        if most < len(lines) <= FAR:
+            lines = _whole_lines(lines[:most]) or lines  # the rest comes at the next looks
         text = _excerpt(lines, most, f"{self.ws.root}/runs/{job.waiting.run_id}/logs/step.log")
         job.shown = time.monotonic()
         job.say(text)

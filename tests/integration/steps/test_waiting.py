@@ -175,6 +175,25 @@ def test_a_watcher_that_begins_anew_goes_on_where_the_last_one_was(bench: Bench,
     assert first.news == []
 
 
+def test_a_burst_is_shown_piece_by_piece(bench: Bench, talker: Talker) -> None:
+    waits = talker.start()
+    talker.say(1, "".join(f"line {number}\n" for number in range(4000)))
+    until(lambda: "line 3999" in said_by(waits))
+    watch = Watch(waits)
+    until(lambda: "line 3999" in watch.log.shown)
+    talker.let_go()
+    watch.ended()
+    bench.life(talker.step).resume(waits.owner)
+    assert len(watch.log.lines) > 2
+    assert shown(watch.log, bench.log) == ["first line", *(f"line {number}" for number in range(4000)), "last line"]
+
+
+def said_by(waits: Waiting) -> str:
+    """What the job has said so far."""
+    file = Path(waits.directory, "logs", "step.log")
+    return file.read_text() if file.exists() else ""
+
+
 def test_a_job_that_failed_while_waited_for_is_the_failure_of_this_try(bench: Bench, talker: Talker) -> None:
     """Other than a retry, which would start the next generation."""
     waits = talker.start()
