@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,8 @@ class HeadNode:
                 hint=f"Is {self.python!r} a Python 3.8 or later there?",
             ) from None
         skew = float(found.pop("now")) - (before + after) / 2
-        head = Head(**{**found, "yarn": tuple(found["yarn"])}, skew=skew)
+        known = {field.name: found[field.name] for field in fields(Head) if field.name in found}
+        head = Head(**{**known, "yarn": tuple(found["yarn"])}, skew=skew)
         _known[self._key] = (time.monotonic(), head)
         return head
 
