@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGES = (
-    "base-files base-passwd bash ca-certificates coreutils dash debianutils findutils grep gzip libc-bin mount procps "
-    "python3 python3-venv sed tar util-linux"
+    "base-files base-passwd bash ca-certificates coreutils dash debianutils findutils grep gzip libc-bin libstdc++6 "
+    "mount procps python3 python3-venv sed tar util-linux"
 ).split()
 _ALSO = (
     "/etc/passwd /etc/group /etc/ssl/certs /etc/alternatives /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d "

@@ -24,7 +24,7 @@ from stepwell.errors import ComputeTargetException, EnvironmentException
 #: Where environments are in images.
 FOLDER = "/opt/stepwell/environments"
 #: Part of every key: raised when the same wish would be built differently.
-_VERSION = 1
+_VERSION = 2
 INSIDE = Path(__file__).with_name("inside.py")
 
 

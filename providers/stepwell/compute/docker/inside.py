@@ -29,6 +29,7 @@ def look() -> dict[str, Any]:
         "version": platform.python_version(),
         "prefix": sys.prefix,
         "platform": sysconfig.get_platform(),
+        "cache_tag": sys.implementation.cache_tag,
         "has_azureml": any(os.path.isdir(os.path.join(path, "azureml", "core")) for path in packages),
         "path": os.environ.get("PATH", os.defpath),
         "spark_home": os.environ.get("SPARK_HOME")

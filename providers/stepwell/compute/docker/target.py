@@ -7,6 +7,7 @@ import json
 import logging
 import posixpath
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from stepwell.compute.docker import data, spark, trial
 from stepwell.compute.docker.client import Daemon, NotThere
 from stepwell.compute.docker.containers import Containers
 from stepwell.compute.docker.images import Images, Wish
-from stepwell.compute.docker.layers import Builder
+from stepwell.compute.docker.layers import Builder, Layer
 from stepwell.compute.docker.settings import ContainerSettings, host_config, words
 from stepwell.compute.kinds.local import step_path
 from stepwell.compute.ports import Start
@@ -123,6 +124,7 @@ class ContainerTarget(JobDirectoryTarget):
             self._gates = wish
         layer = await self.images.environment(below, wish, log)
         self._known[key] = _Prepared(layer.facts, settings, more)
+        await self._compile(layer)
         return EnvironmentRef(
             key=key,
             python=layer.facts["python"],
@@ -133,6 +135,28 @@ class ContainerTarget(JobDirectoryTarget):
             version=layer.facts["version"],
             image=layer.image,
         )
+
+    async def _compile(self, layer: Layer) -> None:
+        """Compile the payload for the image's Python, once: jobs only read it, and would do that each time."""
+        note = posixpath.join(self.payload, f".compiled-{layer.facts['cache_tag']}")
+        if await self.files.modified(note) is not None:
+            return
+        await self._ship_payload()
+        needs = {
+            "image": layer.image,
+            "python": layer.facts["python"],
+            "user": None,
+            "host_config": {"NetworkMode": "none", "Init": True},
+            "mounts": [f"{self.payload}:{self.payload}:rw"],
+            "variables": _VARIABLES,
+        }
+        argv = ("python", "-m", "compileall", "-q", posixpath.join(self.payload, "stepwell"))
+        folder = posixpath.join(self.root, "trials", "compile")
+        try:
+            await self.runner.run(Start(f"compile-{uuid.uuid4().hex}", argv, folder, needs))
+        finally:
+            await self.files.remove(folder)
+        await self.files.write(note, b"")  # once is enough: without it all works, and a little later
 
     # -- the job -------------------------------------------------------------------------------------------------------
 
