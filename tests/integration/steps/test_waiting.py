@@ -194,6 +194,37 @@ def said_by(waits: Waiting) -> str:
     return file.read_text() if file.exists() else ""
 
 
+CHILD = """
+import os, sys, time
+from azureml.core import Run
+child = Run.get_context().child_run("first")
+child.log("score", 0.5)
+child.complete()
+while not os.path.exists(sys.argv[1] + "/go"):
+    time.sleep(0.01)
+"""
+
+
+def test_child_runs_are_kept_while_nobody_but_the_watcher_is_there(bench: Bench) -> None:
+    step = PythonScriptStepOperator(
+        task_id="parent",
+        script_name="s.py",
+        source_directory=bench.source({"s.py": CHILD}),
+        arguments=[bench.folder],
+    )
+    waits = bench.life(step).start(defer=True, patience=0.0)
+    assert isinstance(waits, Waiting)
+    watch = Watch(waits)
+    children = bench.folder / "workspace" / "runs" / waits.run_id / "children.json"
+    until(children.exists)
+    (child,) = json.loads(children.read_text())["children"]
+    assert (child["name"], child["status"], child["metrics"]) == ("first", "Completed", {"score": 0.5})
+    (bench.folder / "go").touch()
+    watch.ended()
+    bench.life(step).resume(waits.owner)
+    assert len(json.loads(children.read_text())["children"]) == 1
+
+
 def test_a_job_that_failed_while_waited_for_is_the_failure_of_this_try(bench: Bench, talker: Talker) -> None:
     """Other than a retry, which would start the next generation."""
     waits = talker.start()
