@@ -160,6 +160,7 @@ def test_an_image_of_ones_own_by_name_or_as_a_dockerfile(box: Box, base_image: s
     assert other.environment.key != run.environment.key
 
 
+@pytest.mark.slow
 def test_two_who_want_the_same_environment_build_it_once(
     tmp_path: Path, dockerd: DockerDaemon, base_image: str
 ) -> None:
@@ -176,6 +177,7 @@ def test_two_who_want_the_same_environment_build_it_once(
     assert any("being built by another step" in line for line in said)
 
 
+@pytest.mark.slow
 def test_a_builder_that_is_killed_is_taken_over_from(tmp_path: Path, dockerd: DockerDaemon, base_image: str) -> None:
     build = (
         "import sys\nfrom stepwell.compute import portal\n"
@@ -198,6 +200,7 @@ def test_a_builder_that_is_killed_is_taken_over_from(tmp_path: Path, dockerd: Do
     assert not dockerd.docker("ps", "--all", "--quiet", "--filter", "name=stepwell-build")
 
 
+@pytest.mark.slow
 def test_credentials_of_an_index_are_in_no_layer(
     box: Box, dockerd: DockerDaemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -256,6 +259,7 @@ def test_a_container_that_is_killed_is_a_failure(box: Box, dockerd: DockerDaemon
     assert "exit code 137 (killed from outside" in status.detail
 
 
+@pytest.mark.slow
 def test_a_daemon_that_crashes_is_waited_for(box: Box, mortal_dockerd: DockerDaemon) -> None:
     mortal_dockerd.make_image()
     run = box(daemon=mortal_dockerd)
@@ -270,6 +274,7 @@ def test_a_daemon_that_crashes_is_waited_for(box: Box, mortal_dockerd: DockerDae
     assert "went" in run.log(handle)
 
 
+@pytest.mark.slow
 def test_a_daemon_that_is_restarted_ends_its_jobs_and_they_say_so(box: Box, mortal_dockerd: DockerDaemon) -> None:
     mortal_dockerd.make_image()
     run = box(daemon=mortal_dockerd)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.contract.compute.contract import TargetContract
+from tests.contract.compute.contract import Case, Runner, TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 from tests.contract.compute.test_remote import address_of
 from tests.machines.docker import BASE_IMAGE, DockerDaemon, base_image, dockerd
-from tests.machines.vm import Vm, mortal_vm, vm
+from tests.machines.vm import GUEST, Vm, mortal_vm, vm
 
-from stepwell.compute import portal
+from stepwell.compute import portal, ssh
 from stepwell.compute.contract import EnvironmentRef
+from stepwell.compute.docker import archives
 from stepwell.compute.docker.settings import ContainerSettings
 from stepwell.compute.kinds.remotedocker import RemoteDockerTarget
 
 __all__ = ["base_image", "dockerd", "mortal_vm", "vm"]
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def load(vm: Vm, dockerd: DockerDaemon, image: str = BASE_IMAGE) -> None:
@@ -51,3 +54,82 @@ class TestRemoteDocker(TargetContract, TargetGuarantees):
 
     def here(self, path: str) -> Path:
         return self.vm.path(path)
+
+
+# -- what is special ---------------------------------------------------------------------------------------------------
+
+
+def boxes(vm: Vm, cache: Path, login: str = "", **settings: Any) -> RemoteDockerTarget:
+    who = login or vm.login
+    root = f"/home/{who}/boxes-{abs(hash(str(cache))):x}"
+    address = ssh.Address(vm.address, vm.port, who, (vm.host_key,), root=root, password=vm.password)
+    chosen = ContainerSettings(**{"base_image": BASE_IMAGE, "network": "none", **settings})
+    return RemoteDockerTarget("vmbox", address, root, cache, chosen)
+
+
+def test_docker_that_is_not_for_the_login_stopped_or_missing(
+    mortal_vm: Vm, dockerd: DockerDaemon, base_image: str, tmp_path: Path
+) -> None:
+    load(mortal_vm, dockerd)
+    report = portal.call(boxes(mortal_vm, tmp_path, GUEST).probe())
+    assert f"The user {GUEST} may not use Docker on {GUEST}@{mortal_vm.address}" in report.problems[0]
+    assert f"usermod -aG docker {GUEST}" in report.problems[0]
+    assert report.facts["python"], "the rest of the machine was looked at"
+    mortal_vm.stop_dockerd()
+    target = boxes(mortal_vm, tmp_path)
+    assert f"no socket at {target.socket}" in portal.call(target.probe()).problems[0]
+    mortal_vm.dockerd()
+    assert portal.call(target.probe()).ok
+
+
+def test_a_lost_connection_fails_no_job(mortal_vm: Vm, dockerd: DockerDaemon, base_image: str, tmp_path: Path) -> None:
+    load(mortal_vm, dockerd)
+    target = boxes(mortal_vm, tmp_path)
+    environment = portal.call(target.prepare({}, print))
+    run = Runner(Case(), target, environment, tmp_path)
+    handle = run("import time; print('up', flush=True); time.sleep(3); print('down')")
+    mortal_vm.hang_up()
+    states = set()
+    deadline = time.monotonic() + 60
+    while not (status := run.status(handle)).ended and time.monotonic() < deadline:
+        states.add(status.state)
+        time.sleep(0.2)
+    assert status.state == "succeeded"
+    assert states <= {"running", "unknown"}
+    assert run.log(handle).split() == ["up", "down"]
+    portal.call(target.forget(handle))
+
+
+def test_a_machine_that_is_restarted_has_ended_its_containers(
+    mortal_vm: Vm, dockerd: DockerDaemon, base_image: str, tmp_path: Path
+) -> None:
+    load(mortal_vm, dockerd)
+    target = boxes(mortal_vm, tmp_path)
+    environment = portal.call(target.prepare({}, print))
+    run = Runner(Case(), target, environment, tmp_path)
+    handle = run("import time; print('up', flush=True); time.sleep(300)")
+    mortal_vm.restart()
+    mortal_vm.dockerd()
+    deadline = time.monotonic() + 60
+    while not (status := run.status(handle)).ended and time.monotonic() < deadline:
+        time.sleep(0.3)
+    assert status.state == "failed"
+    assert "its container ended" in status.detail
+    portal.call(target.forget(handle))
+
+
+def test_an_environment_is_brought_to_a_second_machine(
+    vm: Vm, mortal_vm: Vm, dockerd: DockerDaemon, base_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "_USUAL", 1e12)  # as if it had taken hours to build
+    spec = {"pip": ["six==1.13.0"]}
+    said: list[str] = []
+    load(vm, dockerd)
+    built = portal.call(boxes(vm, tmp_path, network="host").prepare(spec, said.append))
+    assert any(" built in " in line for line in said)
+    said.clear()
+    load(mortal_vm, dockerd)
+    brought = portal.call(boxes(mortal_vm, tmp_path, network="host").prepare(spec, said.append))
+    assert (brought.key, brought.image) == (built.key, built.image)
+    assert "built elsewhere: loading" in said[0]
+    assert not any(" built in " in line for line in said)
