@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, TargetContract
+from tests.contract.compute.contract import Case, Runner, TargetContract, eventually
 from tests.contract.compute.guarantees import TargetGuarantees
 from tests.contract.compute.test_remote import address_of
 from tests.machines.docker import BASE_IMAGE, DockerDaemon, base_image, dockerd
@@ -19,7 +19,9 @@ from stepwell.compute import portal, ssh
 from stepwell.compute.contract import EnvironmentRef
 from stepwell.compute.docker import archives
 from stepwell.compute.docker.settings import ContainerSettings
+from stepwell.compute.kinds.amlcompute import AmlComputeTarget
 from stepwell.compute.kinds.remotedocker import RemoteDockerTarget
+from stepwell.workspace.connections import ConnectionInfo
 
 __all__ = ["base_image", "dockerd", "mortal_vm", "vm"]
 
@@ -133,3 +135,33 @@ def test_an_environment_is_brought_to_a_second_machine(
     assert (brought.key, brought.image) == (built.key, built.image)
     assert "built elsewhere: loading" in said[0]
     assert not any(" built in " in line for line in said)
+
+
+@pytest.mark.parametrize("kind", ["remote", "remotedocker"])
+def test_a_cluster_stands_on_the_machine(
+    kind: str, vm: Vm, dockerd: DockerDaemon, base_image: str, tmp_path: Path
+) -> None:
+    load(vm, dockerd)
+    root = f"/home/{vm.login}/cluster-{kind}-{abs(hash(str(tmp_path))):x}"
+    connection = ConnectionInfo("vm", "ssh", vm.address, vm.port, vm.login, vm.password)
+    settings = {"host_key": vm.host_key, "root": root, "base_image": base_image, "network": "none"}
+    record = {
+        "name": "cluster",
+        "configuration": {"max_nodes": 1},
+        "backing": {"name": "there", "kind": kind, "configuration": settings, "connection": connection},
+    }
+    target = AmlComputeTarget.from_record(record, str(tmp_path / "here"))
+    spec = {"user_managed": True, "interpreter": "python3"}
+    run = Runner(Case(), target, portal.call(target.prepare(spec, print)), tmp_path)
+    script = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.05)"
+    first, second = run(script), run("print('my turn')")
+    eventually(lambda: run.status(second).state == "queued")
+    assert "all 1 node(s)" in run.status(second).detail
+    assert target.busy_nodes() == 1
+    vm.exec("touch", f"{first.directory}/code/go")
+    assert "my turn" in run.log(second)
+    for handle in (first, second):
+        eventually(lambda handle=handle: run.status(handle).state == "succeeded")  # type: ignore[misc]
+        portal.call(target.forget(handle))
+    eventually(lambda: target.busy_nodes() == 0)
+    vm.run("rm", "-rf", root)

@@ -87,8 +87,6 @@ def test_a_cluster_on_docker_is_made_and_deleted(bench: Bench, docker: Any) -> N
 def test_a_gate_judges_in_the_same_container(bench: Bench, docker: Any, dockerd: DockerDaemon) -> None:
     environment = Environment("six")
     environment.python.conda_dependencies.add_pip_package("six==1.17.0")
-    output = OutputFileDatasetConfig("people").register_on_complete("people")
-    gated = output.validate_with(SUITE)
     script = (
         "import os, six, sys, importlib.util as u\n"
         "print('alone:', u.find_spec('great_expectations') is None)\n"
@@ -96,6 +94,7 @@ def test_a_gate_judges_in_the_same_container(bench: Bench, docker: Any, dockerd:
     )
 
     def step(age: int) -> PythonScriptStepOperator:
+        gated = OutputFileDatasetConfig("people").register_on_complete("people").validate_with(SUITE)
         return python(bench, script, arguments=[gated, age], outputs=[gated], environment=environment)
 
     assert bench.run(step(30)).references["people"]["verdict"] == "passed"

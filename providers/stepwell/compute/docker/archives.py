@@ -25,7 +25,7 @@ async def keep(daemon: Daemon, cache: Path, tag: str, built: Layer, log: Log) ->
     if built.seconds <= built.size / _USUAL:
         return
     try:
-        await daemon.call(_save, cache, tag, built.seconds)
+        await daemon.call_long(_save, cache, tag, built.seconds)
     except (ComputeTargetException, OSError) as error:
         log(f"The environment's image is not kept for other machines: {error}")
 
@@ -43,7 +43,7 @@ async def load(daemon: Daemon, cache: Path, tag: str, log: Log) -> bool:
     began = time.monotonic()
     log(f"The environment's image was built elsewhere: loading {size >> 20} MB on {daemon.where}")
     try:
-        await daemon.call(_load, archive)
+        await daemon.call_long(_load, archive)
     except (ComputeTargetException, OSError) as error:
         log(f"It cannot be loaded, and is built: {error}")
         return False

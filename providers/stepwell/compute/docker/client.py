@@ -21,7 +21,8 @@ T = TypeVar("T")
 #: The daemon's socket, unless ``DOCKER_HOST`` or the compute target says another one.
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 _THREADS = 12
-_SECONDS = 60
+#: How long an answer may take; of what moves or makes images, each piece of it.
+_SECONDS, _SECONDS_LONG = 60, 3600
 
 
 class NotThere(ComputeTargetException):
@@ -59,7 +60,7 @@ class Daemon:
     ) -> None:
         self._address = address
         self._diagnose = diagnose
-        self._clients: dict[tuple[int, str], docker.APIClient] = {}
+        self._clients: dict[tuple[int, str, int], docker.APIClient] = {}
         self._pools: dict[int, ThreadPoolExecutor] = {}
         self.where = where
 
@@ -71,8 +72,15 @@ class Daemon:
         :raises Unreachable: there is no daemon, or it does not answer.
         :raises ComputeTargetException: all else that it refuses.
         """
+        return await self._call(_SECONDS, function, *arguments, **more)
+
+    async def call_long(self, function: Callable[..., T], *arguments: Any, **more: Any) -> T:
+        """Do the same with what may take long: pulls, builds, commits, archives."""
+        return await self._call(_SECONDS_LONG, function, *arguments, **more)
+
+    async def _call(self, seconds: int, function: Callable[..., T], *arguments: Any, **more: Any) -> T:
         url = await self._address()
-        work = functools.partial(self._work, url, function, *arguments, **more)
+        work = functools.partial(self._work, url, seconds, function, *arguments, **more)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool(), work)
         except _Broken as error:
@@ -81,29 +89,29 @@ class Daemon:
                 socket, user, said = await self._diagnose()
             raise self.refused(socket, user, said) from error
 
-    def _work(self, url: str, function: Callable[..., T], *arguments: Any, **more: Any) -> T:
+    def _work(self, url: str, seconds: int, function: Callable[..., T], *arguments: Any, **more: Any) -> T:
         import docker.errors
         import requests
 
         try:
-            return function(self._client(url), *arguments, **more)
+            return function(self._client(url, seconds), *arguments, **more)
         except docker.errors.NotFound as error:
             raise NotThere(_words(error)) from error
         except docker.errors.APIError as error:
             raise (Taken if error.status_code == 409 else ComputeTargetException)(_words(error)) from error
         except requests.exceptions.Timeout as error:
-            raise Unreachable(f"Docker on {self.where} has not answered for {_SECONDS} s") from error
+            raise Unreachable(f"Docker on {self.where} has not answered for {seconds} s") from error
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-            self._clients.pop((os.getpid(), url), None)
+            self._clients.pop((os.getpid(), url, seconds), None)
             raise _Broken(str(error)) from error
 
-    def _client(self, url: str) -> docker.APIClient:
+    def _client(self, url: str, seconds: int) -> docker.APIClient:
         import docker
 
-        key = (os.getpid(), url)
+        key = (os.getpid(), url, seconds)
         client = self._clients.get(key)
         if client is None:
-            client = docker.APIClient(base_url=url, version="auto", timeout=_SECONDS, max_pool_size=_THREADS)
+            client = docker.APIClient(base_url=url, version="auto", timeout=seconds, max_pool_size=_THREADS)
             self._clients[key] = client
         return client
 

@@ -124,7 +124,7 @@ class Containers:
         try:
             await self.daemon.call(_create, name, await self._config(start))
             await self.daemon.call(_start, name)
-            code: int = await self.daemon.call(_wait, name)
+            code: int = await self.daemon.call_long(_wait, name)
             return code, await self.tail(name)
         finally:
             await self.clear(start.job_id)

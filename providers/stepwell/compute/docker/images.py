@@ -120,7 +120,7 @@ class Images:
         except NotThere:
             log(f"The image {name} is not on {self.daemon.where}: pulling it")
         try:
-            await self.daemon.call(_pull, name, log)
+            await self.daemon.call_long(_pull, name, log)
             return await self.identity(name)
         except ComputeTargetException as error:
             raise ComputeTargetException(
@@ -142,7 +142,7 @@ class Images:
         except NotThere:
             log(f"Building the image of the Dockerfile as {tag}")
         try:
-            await self.daemon.call(_build, text, tag, self.builder.network, log)
+            await self.daemon.call_long(_build, text, tag, self.builder.network, log)
         except ComputeTargetException as error:
             raise EnvironmentException(
                 f"The Dockerfile of the environment cannot be built: {error.what}",

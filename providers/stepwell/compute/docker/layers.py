@@ -101,12 +101,15 @@ class Builder:
             "aside": "/dev/shm",  # noqa: S108 - the container's own
         }
         variables = _variables(order["requirements"])
-        work = asyncio.ensure_future(daemon.call(_work, name, python, order, variables, tag, base, log))
+        work = asyncio.ensure_future(daemon.call_long(_work, name, python, order, variables, tag, base, log))
         try:
             await _until(work, before, log, short[:12])
             return await work
         except (NotThere, Taken) as error:
-            raise EnvironmentException(f"The build of the environment {short[:12]} was cancelled") from error
+            raise EnvironmentException(
+                f"The build of the environment {short[:12]} broke off, for its container is gone: {error.what}",
+                hint="Was Docker stopped or the container removed? Run the step again",
+            ) from error
         finally:
             if not work.done():
                 work.cancel()
