@@ -1,6 +1,6 @@
-"""Faults at every call of the contract, on each kind; ``STEPWELL_FAULT_ROUNDS=5`` lets each of them happen five times.
+"""Faults at every call of the contract; ``STEPWELL_FAULT_ROUNDS=5`` lets each of them happen five times.
 
-On kinds that start a JVM for each job a life takes a quarter of a minute: there, those faults happen that differ most.
+Batches are processes here: on a cluster, a life takes a quarter of a minute for each fault.
 """
 
 from __future__ import annotations
@@ -10,27 +10,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.clusters.hdfs import hdfs
-from tests.clusters.livy import livy
 from tests.contract.compute.faults import FaultContract
 from tests.contract.compute.test_batches import BatchCase
 from tests.contract.compute.test_docker import OnDocker
-from tests.contract.compute.test_livy import LivyCase, target_on
 from tests.contract.compute.test_remote import OnVm, address_of
 from tests.contract.compute.test_remotedocker import load
 from tests.machines.docker import DockerDaemon, base_image, dockerd
 from tests.machines.vm import Vm, vm
 
-from hdfs.hdfs_cluster import HdfsCluster
-from livy.livy_server import LivyServer
 from stepwell.compute import portal
 from stepwell.compute.contract import EnvironmentRef
 from stepwell.compute.docker.settings import ContainerSettings
-from stepwell.compute.kinds.livy import LivyTarget
 from stepwell.compute.kinds.local import LocalTarget
 from stepwell.compute.kinds.remotedocker import RemoteDockerTarget
 
-__all__ = ["base_image", "dockerd", "hdfs", "livy", "vm"]
+__all__ = ["base_image", "dockerd", "vm"]
 
 
 class TestLocal(FaultContract):
@@ -91,17 +85,3 @@ class TestRemoteDocker(FaultContract):
 
     def here(self, path: str) -> Path:
         return self.vm.path(path)
-
-
-@pytest.mark.slow
-@pytest.mark.integration
-class TestLivy(LivyCase, FaultContract):
-    lasts = 2.0
-    calls = ("stage", "submit", "collect", "forget")
-    faults = ("killed within", "answer lost")
-
-    @pytest.fixture
-    def target(self, tmp_path: Path, server: LivyServer, hdfs: HdfsCluster) -> LivyTarget:  # noqa: F811
-        self.folder = tmp_path
-        self.spec = {"user_managed": True, "interpreter": str(server.python)}  # type: ignore[misc]
-        return target_on(server, hdfs, tmp_path)
