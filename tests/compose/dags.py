@@ -9,7 +9,7 @@ from stepwell.operators import CommandStepOperator
 
 @dag(schedule=None)
 def compose_two_workers():
-    """Two steps that wait for each other's file: with one slot each they need both workers."""
+    """Eight steps of some seconds: twice as many as one worker takes at a time."""
     CommandStepOperator.partial(task_id="meet", command=["sleep", "6"], allow_reuse=False).expand(
         environment_variables=[{"NUMBER": str(number)} for number in range(8)]
     )

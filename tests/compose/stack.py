@@ -73,7 +73,7 @@ class Stack:
 
     def containers(self, service: str) -> list[str]:
         """Return the ids of the containers of a service that run."""
-        return self.compose("ps", "--quiet", service).split()
+        return self.compose("ps", "--quiet", service, profiles=("*",)).split()
 
     def inspect(self, container: str) -> dict[str, Any]:
         """Return what the daemon knows about a container."""

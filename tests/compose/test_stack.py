@@ -64,7 +64,7 @@ def test_a_step_runs_on_the_machine_that_is_another_service(stack: Stack, airflo
     airflow.succeed("on_vm", 600)
     (vm,) = stack.containers("vm")
     assert stack.daemon.docker("exec", vm, "sh", "-c", "ls ~/.stepwell").split()
-    before = stack.compose("logs", "--no-color", "vm").count("Accepted publickey for stepwell")
+    before = stack.compose("logs", "--no-color", "vm", profiles=("*",)).count("Accepted publickey for stepwell")
     assert before >= 1
     processes = stack.daemon.docker("top", vm, "-eo", "user,pid,args").splitlines()[1:]
     assert [line for line in processes if line.split()[0] == "root"] == []

@@ -23,7 +23,8 @@ The example pipeline (`dags/titanic_pipeline.py`) prepares on Spark and trains a
 `compute_target="…"` differ, nothing else. The data are on HDFS, and each kind is the real thing, but for Synapse: there
 Azure's client talks to a Livy behind Synapse's paths.
 
-Each cell: seconds of the preparation (↺: reused, made by an earlier pair of this row) + seconds of the training.
+Each cell: seconds of the preparation (↺: reused, made by an earlier pair of this row) + seconds of the training, on a
+machine that did other work, too; environments that were not there yet were built in that time.
 """
 
 
