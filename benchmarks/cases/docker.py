@@ -14,6 +14,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def rounds(bench: Bench) -> Iterator[Sample]:
     from tests.machines.docker import DockerDaemon
     from tests.machines.vm import Vm
 
-    daemon = DockerDaemon(bench.scratch / "docker")
+    daemon = DockerDaemon(Path(tempfile.mkdtemp(prefix="stepwell-bench-docker-")))  # it goes later than the scratch
     daemon.start()
     atexit.register(daemon.remove)
     image = daemon.make_image()
