@@ -12,7 +12,7 @@ ARGS ?=
 CODE := providers plugins dags include tests scripts docker $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hdfs demo-automl ui test test-slow kill-matrix pair-table test-compose bench lint format lock picture compose-env up down clean distclean environment
+.PHONY: help demo demo-hdfs demo-automl ui test test-slow test-thorough kill-matrix pair-table test-compose bench lint format lock picture compose-env up down clean distclean environment
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,7 +39,11 @@ test: ## the tests that take a few minutes (local, Spark, HDFS)
 
 test-slow: ## the other tests
 	$(BOOTSTRAP) airflow payload java 'maven?' 'machines?'
-	@$(ENV) scripts/test "slow" $(ARGS)
+	@$(ENV) scripts/test "slow and not thorough" $(ARGS)
+
+test-thorough: ## every fault, every login, every pair: an hour or two
+	$(BOOTSTRAP) airflow payload java maven 'machines?'
+	@$(ENV) scripts/test "thorough" $(ARGS)
 
 kill-matrix: ## faults on every kind of target through a real Airflow (docs/reliability.md); ARGS='--runs 5 --kinds local'
 	$(BOOTSTRAP) airflow payload java 'maven?'

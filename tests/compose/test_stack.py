@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 from tests.compose.stack import ComposedAirflow, Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(2400)]
 
 ALWAYS = {"postgres", "redis", "api-server", "scheduler", "dag-processor", "triggerer", "worker"}
 

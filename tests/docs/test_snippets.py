@@ -21,8 +21,11 @@ _HANDED_ON = {
     "STEPWELL_AUTOML_POOL",
     "STEPWELL_AUTOML_POOL_TOKEN",
     "STEPWELL_AUTOML_TOKEN",
+    "STEPWELL_BUILD",
+    "STEPWELL_GATES_APART",
     "STEPWELL_JOB_DIR",
     "STEPWELL_SPARK_ARCHIVE",
+    "STEPWELL_SPARK_SUBMIT",
 }
 TEXTS = ["README.md", *sorted(p.relative_to(PROJECT).as_posix() for p in (PROJECT / "docs").rglob("*.md"))]
 

@@ -15,7 +15,7 @@ from stepwell.data import registry
 from stepwell.tracking import history
 
 #: The first time, environments are built.
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.parametrize(("prepare", "train"), [pytest.param(*pair, id="-".join(pair)) for pair in selected()])

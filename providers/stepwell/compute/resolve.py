@@ -41,7 +41,7 @@ def target_for(ws: Workspace, name_or_object: Any) -> Target:
     if not isinstance(name, str):
         raise UserErrorException(f"{name_or_object!r} is not a compute target", allowed=["a name", "a ComputeTarget"])
     record = records.read(ws, name)
-    if record["provisioning_state"] == records.UNPROBED:
+    if record.get("provisioning_state") == records.UNPROBED:
         from stepwell.compute.attaching import first_use
 
         record = first_use(ws, record)

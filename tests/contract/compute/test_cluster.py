@@ -30,7 +30,7 @@ from stepwell.environment import spark as spark_settings
 from stepwell.errors import ComputeTargetException
 from stepwell.workspace.connections import ConnectionInfo
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.thorough]
 SMALL = {"spark.driver.memory": "512m", "spark.executor.memory": "512m", "spark.executor.instances": "1"}
 
 

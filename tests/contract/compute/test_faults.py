@@ -34,6 +34,7 @@ class TestLocal(FaultContract):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.integration
 class TestRemote(OnVm, FaultContract):
     spec: ClassVar[dict[str, Any]] = {"user_managed": True, "interpreter": "/usr/bin/python3"}
@@ -44,6 +45,7 @@ class TestRemote(OnVm, FaultContract):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.integration
 class TestDocker(OnDocker, FaultContract):
     spec: ClassVar[dict[str, Any]] = {}
@@ -51,6 +53,7 @@ class TestDocker(OnDocker, FaultContract):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 class TestLocalFiveTimes(TestLocal):
     rounds = 5
 
@@ -61,6 +64,7 @@ class TestBatches(BatchCase, FaultContract):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.integration
 class TestRemoteDocker(FaultContract):
     spec: ClassVar[dict[str, Any]] = {}

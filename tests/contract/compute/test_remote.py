@@ -49,12 +49,14 @@ class TestByPassword(OnVm, TargetContract, TargetGuarantees):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 class TestByKey(OnVm, TargetContract):
     def login(self, vm: Vm) -> dict[str, Any]:
         return {"password": None, "key": vm.key_file.read_text()}
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 class TestByKeyWithPassphrase(OnVm, TargetContract):
     def login(self, vm: Vm) -> dict[str, Any]:
         return {"password": None, "key_file": str(vm.locked_key_file), "passphrase": vm.passphrase}

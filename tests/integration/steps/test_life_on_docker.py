@@ -61,7 +61,8 @@ def test_data_go_in_and_come_out_and_are_registered(bench: Bench, docker: Any, d
     assert (folder / "o.txt").read_text() == "done"
     assert "in a container: True ['a.csv']" in bench.log.text
     assert bench.record()["metrics"]["accuracy"]
-    assert not dockerd.docker("ps", "--all", "--quiet", "--filter", "label=stepwell.job"), "containers are left"
+    mine = f"label=stepwell.job={bench.record()['run_id']}"
+    assert not dockerd.docker("ps", "--all", "--quiet", "--filter", mine), "containers are left"
 
 
 def test_a_cluster_on_docker_is_made_and_deleted(bench: Bench, docker: Any) -> None:
