@@ -54,7 +54,7 @@ pair-table: ## the example pipeline on every pair of kinds of targets (docs/comp
 	@$(ENV) STEPWELL_PAYLOAD_PYTHON="$$PWD/.venv-payload/bin/python" STEPWELL_PAIRS=$(or $(PAIRS),all) \
 	  python -m pytest -q tests/pairs $(ARGS)
 
-test-compose: ## docker-compose.yaml for real, with its profiles (part of it is in test-slow)
+test-compose: ## docker-compose.yaml for real, with its profiles (part of it is in test-thorough)
 	$(BOOTSTRAP) airflow 'machines?'
 	@$(ENV) STEPWELL_TEST_COMPOSE=1 python -m pytest -q -s tests/compose $(ARGS)
 

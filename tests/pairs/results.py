@@ -14,7 +14,7 @@ from tests.pairs.kinds import PREPARE, TRAIN
 PROJECT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = PROJECT / "docs" / "compute" / "pairs.md"
-#: What `make test-slow` runs.
+#: What `make test-thorough` runs.
 FEW = (("spark", "docker"), ("livy", "remote"))
 _HEAD = """# Pairs of compute targets
 

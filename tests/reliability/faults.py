@@ -83,5 +83,5 @@ FAULTS = (
     Fault("full", "disk full on the target", act="fill", needs="fill", state=("failed",), lossless=False),
 )  # fmt: skip
 BY_NAME = {fault.name: fault for fault in FAULTS}
-#: What `make test-slow` runs.
+#: What `make test-thorough` runs.
 FEW = ("worker_before_record", "triggerer", "failed_deferred", "clear_deferred")
