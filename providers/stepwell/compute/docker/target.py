@@ -21,7 +21,7 @@ from stepwell.compute.docker.containers import Containers
 from stepwell.compute.docker.images import Images, Wish
 from stepwell.compute.docker.layers import Builder, Layer
 from stepwell.compute.docker.settings import ContainerSettings, host_config, words
-from stepwell.compute.kinds.local import step_path
+from stepwell.compute.kinds.local import process_phase, step_path
 from stepwell.compute.ports import Start
 from stepwell.compute.target import JobDirectoryTarget
 from stepwell.environment.interpreters import own_version
@@ -177,12 +177,8 @@ class ContainerTarget(JobDirectoryTarget):
             )
         found: list[dict[str, Any]] = []
         inside = {**self._variables(environment, layout), **step_path(environment, layout, variables)}
-        if entry.kind == "python":
-            program = ["-m", entry.module, layout.root] if entry.module else [str(entry.script)]
-            argv = [environment.python, *program, *entry.arguments]
-            found.append({"name": "step", "argv": argv, "cwd": layout.code, "variables": inside})
-        elif entry.kind == "command":
-            found.append({"name": "step", "argv": list(entry.command), "cwd": layout.code, "variables": inside})
+        if entry.kind in ("python", "command"):
+            found.append(process_phase(entry, environment, layout, inside))
         elif entry.kind == "spark":
             found.append(spark.phase(entry, environment, layout, inside, self._facts(environment)))
         if gates_in is not None:

@@ -124,12 +124,8 @@ class LocalTarget(JobDirectoryTarget):
             )
         found: list[dict[str, Any]] = []
         inside = {**base_variables(environment, layout), **step_path(environment, layout, variables)}
-        if entry.kind == "python":
-            program = ["-m", entry.module, layout.root] if entry.module else [str(entry.script)]
-            argv = [environment.python, *program, *entry.arguments]
-            found.append({"name": "step", "argv": argv, "cwd": layout.code, "variables": inside})
-        elif entry.kind == "command":
-            found.append({"name": "step", "argv": list(entry.command), "cwd": layout.code, "variables": inside})
+        if entry.kind in ("python", "command"):
+            found.append(process_phase(entry, environment, layout, inside))
         if gates_in is not None:
             argv = [gates_in.python, "-m", "stepwell.payload.gate", layout.root]
             outside = {**base_variables(gates_in, layout), "PYTHONPATH": layout.payload}
@@ -148,6 +144,17 @@ def base_variables(environment: EnvironmentRef, layout: Layout) -> dict[str, str
     if environment.root is not None and not environment.user_managed:
         found["VIRTUAL_ENV"] = environment.root
     return {**found, **environment.variables}
+
+
+def process_phase(
+    entry: Entry, environment: EnvironmentRef, layout: Layout, variables: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the phase of a script, a module of the payload, or a command: one process, on whatever target."""
+    argv = list(entry.command)
+    if entry.kind == "python":
+        program = ["-m", entry.module, layout.root] if entry.module else [str(entry.script)]
+        argv = [environment.python, *program, *entry.arguments]
+    return {"name": "step", "argv": argv, "cwd": layout.code, "variables": variables}
 
 
 def step_path(

@@ -23,7 +23,7 @@ from stepwell.compute.contract import (
     Unreachable,
 )
 from stepwell.compute.docker import spark
-from stepwell.compute.kinds.local import step_path
+from stepwell.compute.kinds.local import process_phase, step_path
 from stepwell.compute.target import JobDirectoryTarget
 from stepwell.errors import ComputeTargetException
 
@@ -171,12 +171,8 @@ class RemoteTarget(JobDirectoryTarget):
             )
         found: list[dict[str, Any]] = []
         inside = {**self._variables(environment, layout), **step_path(environment, layout, variables)}
-        if entry.kind == "python":
-            program = ["-m", entry.module, layout.root] if entry.module else [str(entry.script)]
-            argv = [environment.python, *program, *entry.arguments]
-            found.append({"name": "step", "argv": argv, "cwd": layout.code, "variables": inside})
-        elif entry.kind == "command":
-            found.append({"name": "step", "argv": list(entry.command), "cwd": layout.code, "variables": inside})
+        if entry.kind in ("python", "command"):
+            found.append(process_phase(entry, environment, layout, inside))
         elif entry.kind == "spark":
             facts = self._sparks.get(environment.key) or {}
             for part, what, hint in _SPARK_NEEDS:
