@@ -244,7 +244,6 @@ class HdfsMountContract(Mounting):
         eventually(lambda: self.left(handle) == [], 5)  # who holds them may be another process
 
     @pytest.mark.slow
-    @pytest.mark.thorough
     @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
     @pytest.mark.parametrize("daemons", [["datanode"], ["namenode"], ["namenode", "datanode"]])
     def test_a_store_that_dies_or_hangs_fails_the_step_in_time(

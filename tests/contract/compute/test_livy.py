@@ -201,7 +201,6 @@ class TestLivyIsKilled(LivyCase):
         return mortal_livy
 
     @pytest.mark.slow
-    @pytest.mark.thorough
     def test_a_job_goes_on_and_is_known_by_its_heartbeat(
         self, run: Runner, target: LivyTarget, server: LivyServer
     ) -> None:
