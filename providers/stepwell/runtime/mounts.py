@@ -9,11 +9,11 @@ The launcher does this itself. Where it may not, for it runs in a container, ``m
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 
 from stepwell.runtime import mounted, processes, protocol
+from stepwell.runtime.mount_probe import Probe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,61 +79,6 @@ class Mount:
     def lost(self, what: str) -> str:
         """Return in words that it does not answer any more."""
         return f"the input {self.name!r} was lost: {self.uri} {what}"
-
-
-class Probe:
-    """A child process that looks at a file, for who looks at a mount that hangs, hangs.
-
-    :param size: of the file, in bytes, which it must have; None = look at the folder *path* only.
-    """
-
-    def __init__(self, path: str, size: int | None, deadline: float) -> None:
-        self.started = time.monotonic()
-        self.deadline = deadline
-        self.ended = False
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 255
-            try:
-                signal.set_wakeup_fd(-1)
-                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-                    signal.signal(number, signal.SIG_DFL)
-                code = _look_at(path, size)
-            finally:
-                os._exit(code)
-
-    def answer(self) -> str | None:
-        """Return "" if the file is there, else what is wrong; None as long as nothing is known."""
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if pid == 0:
-            late = time.monotonic() - self.started >= self.deadline
-            return f"does not answer within {self.deadline:g} s" if late else None
-        self.ended = True
-        code = status >> 8 if not status & 0x7F else 255
-        if code == 0:
-            return ""
-        return "holds another file than the input has" if code == 254 else f"does not answer: {os.strerror(code)}"
-
-    def end(self) -> bool:
-        """Kill it; return whether it has ended. If it hangs in the kernel, it ends when its mount's daemon does."""
-        if not self.ended:
-            processes.signal_all([self.pid], signal.SIGKILL)
-            self.ended = os.waitpid(self.pid, os.WNOHANG)[0] != 0
-        return self.ended
-
-
-def _look_at(path: str, size: int | None) -> int:
-    try:
-        if size is None:
-            os.listdir(path)
-            return 0
-        descriptor = os.open(path, os.O_RDONLY)
-        if os.fstat(descriptor).st_size != size:
-            return 254
-        os.pread(descriptor, 1, 0)
-    except OSError as error:
-        return min(error.errno or 255, 255)
-    return 0
 
 
 class Mounts:
@@ -282,17 +227,29 @@ class Mounts:
         return mount.lost(answer) if mount.failures >= FAILURES else None
 
     def check(self) -> str | None:
-        """Ask all of them now, and wait for the answers: a step has failed, and this may be why."""
-        for mount in (m for m in self.mounts if m.can_be_lost):
-            probe = mount.ask()
+        """Ask all of them now, and wait for the answers: a step has failed, and this may be why.
+
+        Asked once more a second later, for an answer may come from what a daemon still has in memory.
+        """
+        losable = [mount for mount in self.mounts if mount.can_be_lost]
+        for again in (False, True) if losable else ():
+            time.sleep(1.0 if again else 0.0)
+            for mount in losable:
+                reason = self._check(mount)
+                if reason is not None:
+                    return reason
+        return None
+
+    def _check(self, mount: Mount) -> str | None:
+        probe = mount.ask()
+        answer = probe.answer()
+        while answer is None and mount.daemon is not None and mount.daemon.poll() is None:
+            time.sleep(0.01)
             answer = probe.answer()
-            while answer is None and mount.daemon is not None and mount.daemon.poll() is None:
-                time.sleep(0.01)
-                answer = probe.answer()
-            if not probe.ended and not probe.end():
-                mount.killed.append(probe)
-            if answer or mount.daemon is None or mount.daemon.poll() is not None:
-                return mount.lost(answer or "(the process that held its mount has ended)")
+        if not probe.ended and not probe.end():
+            mount.killed.append(probe)
+        if answer or mount.daemon is None or mount.daemon.poll() is not None:
+            return mount.lost(answer or "(the process that held its mount has ended)")
         return None
 
     def abort(self) -> None:

@@ -151,6 +151,17 @@ class TestBatches(BatchCase, TargetContract, TargetGuarantees):
         assert run.status(handle).state == "failed"
         assert "never begun" in run.wait(handle).final["reason"]
 
+    def test_what_was_removed_in_part_can_be_forgotten(
+        self, run: Runner, target: BatchTarget, batches: ProcessBatches
+    ) -> None:
+        handle = run("pass")
+        run.wait(handle)
+        portal.call(batches.forget(target.runner.name(handle.job_id)))
+        Path(handle.directory, "events", "final.json").unlink()
+        portal.call(target.forget(handle))
+        assert not run.exists(handle)
+        assert portal.call(target.files.names(f"{target.root}/ended")) == []
+
     def test_a_batch_that_dies_before_its_job_begins_says_why(self, run: Runner, target: BatchTarget) -> None:
         job = run.job("pass")
         portal.call(target.stage(job))

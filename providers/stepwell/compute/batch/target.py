@@ -325,6 +325,10 @@ class BatchTarget(JobDirectoryTarget):
     ) -> Status:
         """Give up what nobody knows any more: a batch that died before its job began, or that was asked to end."""
         look = looks[job_id]
+        if look.state in ("gone", "unknown") and await self._exists(posixpath.join(self._ended, job_id)):
+            # It has ended, and who removed its directory did not get to the end of that.
+            final = await self._final(at) or {"status": "failed", "reason": "its directory has been removed in part"}
+            return Status(final["status"], final.get("reason") or "")
         if process is None and look.state == "gone":
             note = await self._json(at.below(SUBMITTED))
             if note is None or await self._process(at) is not None:
