@@ -16,8 +16,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -122,7 +125,7 @@ class Worker:
             file.write(what + "\n")
 
     def live(self, owner: str, until: Callable[[Handle], None] | None = None) -> None:
-        """Live the life, or what is left of it.
+        """Live the life, or what is left of it, up to what has been collected.
 
         :param until: what is done with the job in place of watching it.
         """
@@ -148,8 +151,25 @@ class Worker:
             outcome = self.call("collect", handle, self.into)
             (self.into / "final.json").write_text(json.dumps(outcome.final))
             self.note("collected")
-        self.call("forget", handle)
+
+    def clean(self) -> None:
+        """Remove what the job has left."""
+        self.call("forget", self.handle)
         self.call("reap", -1.0)
+
+
+@dataclass
+class Life:
+    """A job whose first worker meets a fault, and the worker that goes on."""
+
+    job: Job
+    fault: Fault
+    worker: Worker
+    #: What the script had written at each start, if the second worker saw its job end.
+    starts: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.fault} of job {self.job.id}"
 
 
 class FaultContract(Case):
@@ -164,6 +184,8 @@ class FaultContract(Case):
     rounds = int(os.environ.get("STEPWELL_FAULT_ROUNDS", "1"))
     #: How long the script takes, in seconds: longer than it takes to get to watch it.
     lasts = 0.3
+    #: How many lives go on at the same time.
+    together = 5
 
     def another(self, target: Target) -> Target:
         """Return the target as another process would make it."""
@@ -186,40 +208,71 @@ class FaultContract(Case):
     def check(self, run: Runner, folder: Path, call: str, rounds: int) -> None:
         """Let each fault happen at *call*, so many times."""
         took = self.undisturbed(run, folder)
-        for how in self.faults:
-            for _ in range(rounds):
-                fault = Fault(call, how, took[call] * random.random())  # noqa: S311
-                job = run.job(SCRIPT, str(self.lasts))
-                said = f"{fault} of job {job.id}"
-                self.first(run, job, folder, fault)
-                starts: list[str] = []
-                worker = Worker(self, run.target, job, folder)
+        faults = [
+            Fault(call, how, took[call] * random.random())  # noqa: S311
+            for how in self.faults
+            for _ in range(rounds)
+        ]
 
-                def read_starts(handle: Handle, worker: Worker = worker, starts: list[str] = starts) -> None:
-                    eventually(lambda: portal.call(worker.target.status([handle]))[0].ended, self.patience)
-                    starts.append(run.desk(handle.job_id, "starts").read_text())
+        def watch(life: Life, handle: Handle) -> None:
+            self.wait_for_end(life, handle)
+            life.starts.append(run.desk(handle.job_id, "starts").read_text())
 
-                worker.live("second", read_starts)
-                assert starts in ([], ["x"]), said  # none: the first has collected it
-                assert self.lines(worker) == WHOLE, said
-                self.check_over(run, worker, said, "succeeded")
+        # Who reaps removes what others have not collected yet, so that is done alone.
+        for some in _parts(faults, 1 if call == "reap" else self.together):
+            for life in self.live(run, folder, some, self.lasts, None, watch):
+                assert life.starts in ([], ["x"]), life  # none: the first has collected it
+                assert self.lines(life.worker) == WHOLE, life
+                self.check_over(run, life.worker, str(life), "succeeded")
 
     def check_cancel(self, run: Runner, folder: Path, how: str, rounds: int) -> None:
         """Let that happen to who cancels, so many times."""
-        for _ in range(rounds):
-            job = run.job(SCRIPT, "300")
-            fault = Fault("cancel", how, random.uniform(0, 0.02))  # noqa: S311
-            said = f"{fault} of job {job.id}"
-            self.first(run, job, folder, fault, cancel=True)
-            worker = Worker(self, run.target, job, folder)
+        faults = [Fault("cancel", how, random.uniform(0, 0.02)) for _ in range(rounds)]  # noqa: S311
 
-            def cancel(handle: Handle, worker: Worker = worker) -> None:
-                assert portal.call(worker.target.cancel(handle, None, "cancelled by the second")) is True
-                eventually(lambda: portal.call(worker.target.status([handle]))[0].ended, self.patience)
-                assert run.desk(handle.job_id, "starts").read_text() == "x"
+        def cancel(worker: Worker, handle: Handle) -> None:
+            eventually(lambda: run.desk(handle.job_id, "starts").exists(), self.patience)
+            worker.call("cancel", handle, None, "cancelled by the first")
 
-            worker.live("second", cancel)
-            self.check_over(run, worker, said, "cancelled")
+        def cancel_again(life: Life, handle: Handle) -> None:
+            assert portal.call(life.worker.target.cancel(handle, None, "cancelled by the second")) is True
+            self.wait_for_end(life, handle)
+            assert run.desk(handle.job_id, "starts").read_text() == "x"
+
+        for some in _parts(faults, self.together):
+            for life in self.live(run, folder, some, 300, cancel, cancel_again):
+                self.check_over(run, life.worker, str(life), "cancelled")
+
+    def wait_for_end(self, life: Life, handle: Handle) -> None:
+        """Wait until the job has ended."""
+        eventually(lambda: portal.call(life.worker.target.status([handle]))[0].ended, self.patience)
+
+    def live(
+        self,
+        run: Runner,
+        folder: Path,
+        faults: Sequence[Fault],
+        lasts: float,
+        first: Callable[[Worker, Handle], None] | None,
+        second: Callable[[Life, Handle], None],
+    ) -> list[Life]:
+        """Live a life with each of the faults, at the same time.
+
+        :param first: what the first worker does with its job in place of watching it.
+        :param second: the same of the second one.
+        """
+        jobs = [run.job(SCRIPT, str(lasts)) for _ in faults]
+        lives = [
+            Life(job, fault, Worker(self, run.target, job, folder)) for job, fault in zip(jobs, faults, strict=True)
+        ]
+        firsts = [self.start_first(run, folder, life, first) for life in lives]
+        for life, process in zip(lives, firsts, strict=True):
+            process.join(self.patience * 2)
+            assert process.exitcode in (-signal.SIGKILL, 3), f"{life}: {process.exitcode}"
+        with ThreadPoolExecutor(len(lives)) as pool:
+            list(pool.map(lambda life: life.worker.live("second", partial(second, life)), lives))
+        for life in lives:
+            life.worker.clean()
+        return lives
 
     def undisturbed(self, run: Runner, folder: Path) -> dict[str, float]:
         """Live a life without a fault, once for all tests of the class; return how long each call takes."""
@@ -227,31 +280,29 @@ class FaultContract(Case):
             return _TOOK[type(self)]
         worker = Worker(self, run.target, run.job(SCRIPT, str(self.lasts)), folder)
         worker.live("first")
+        worker.clean()
         assert self.lines(worker) == WHOLE
         assert set(worker.took) == set(CALLS)
         self.check_over(run, worker, "undisturbed", "succeeded")
         return _TOOK.setdefault(type(self), worker.took)
 
-    def first(self, run: Runner, job: Job, folder: Path, fault: Fault, *, cancel: bool = False) -> None:
+    def start_first(
+        self, run: Runner, folder: Path, life: Life, instead: Callable[[Worker, Handle], None] | None
+    ) -> BaseProcess:
         """Live the job's life in another process, which does not get beyond the fault."""
 
         def work() -> None:
-            worker = Worker(self, self.another(run.target), job, folder, fault)
-
-            def do_cancel(handle: Handle) -> None:
-                eventually(lambda: run.desk(handle.job_id, "starts").exists(), self.patience)
-                worker.call("cancel", handle, None, "cancelled by the first")
-
+            worker = Worker(self, self.another(run.target), life.job, folder, life.fault)
             try:
-                worker.live("first", do_cancel if cancel else None)
+                worker.live("first", partial(instead, worker) if instead else None)
+                worker.clean()
             except ConnectionResetError:
                 os._exit(3)
             os._exit(0)
 
         process = multiprocessing.get_context("fork").Process(target=work)
         process.start()
-        process.join(self.patience * 2)
-        assert process.exitcode in (-signal.SIGKILL, 3), f"{fault}: {process.exitcode}"
+        return process
 
     def lines(self, worker: Worker) -> list[str]:
         """Return what the script has printed, by the log that was collected."""
@@ -273,3 +324,8 @@ class FaultContract(Case):
     def final(self, worker: Worker) -> dict[str, Any]:
         """Return the final status that was collected."""
         return json.loads((worker.into / "final.json").read_text())  # type: ignore[no-any-return]
+
+
+def _parts(faults: Sequence[Fault], size: int) -> Iterator[Sequence[Fault]]:
+    for start in range(0, len(faults), size):
+        yield faults[start : start + size]
