@@ -23,6 +23,7 @@ class Fault:
     :param lets_go: the job is let end by itself after the act.
     :param needs: what a column must be able to do: a method's name.
     :param lossless: no line of the log may be lost.
+    :param says: what the task's log must say.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Fault:
     dagrun_timeout: float = 0.0
     needs: str = ""
     lossless: bool = True
+    says: str = ""
 
     def plan(self) -> dict[str, Any]:
         """What the DAG file has to know."""
@@ -78,9 +80,11 @@ FAULTS = (
     Fault("cut", "network cut for 20 s", act="cut", needs="cut"),
     Fault("cut_for_good", "network cut for good", act="cut_for_good", needs="cut", state=("failed",), **STOPPED,
           lossless=False),
-    Fault("restart", "target restarted", act="restart", needs="restart", state=("failed", "success"), **STOPPED,
-          lossless=False),
-    Fault("full", "disk full on the target", act="fill", needs="fill", state=("failed",), lossless=False),
+    # A batch may outlive the machine that it was submitted from; then it is let go.
+    Fault("restart", "target restarted", act="restart", needs="restart", state=("failed", "success"), lossless=False),
+    # It costs lines of the log, and whoever runs the step must be told; not the work, if the script can do it.
+    Fault("full", "disk full on the target", act="fill", needs="fill", state=("failed", "success"), lossless=False,
+          says="No space left"),
 )  # fmt: skip
 BY_NAME = {fault.name: fault for fault in FAULTS}
 #: What `make test-thorough` runs.

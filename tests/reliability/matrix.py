@@ -334,6 +334,8 @@ class Matrix:
             wrong.append(f"{cell.state}")
         if lost:
             wrong.append(f"{lost} lines lost")
+        if fault.says and not any(fault.says in log for log in self._task_logs(cell, run_id)):
+            wrong.append(f"the task's log does not say {fault.says!r}")
         took = round(cell.gone - cell.acted, 1) if cell.gone and cell.acted and not fault.lets_go else None
         return {
             "fault": fault.name,
@@ -379,13 +381,17 @@ class Matrix:
         """Return how many lines no try's log in Airflow shows, up to the last one."""
         shown: set[int] = set()
         whole = 0
+        for log in self._task_logs(cell, run_id):
+            shown |= {int(n) for n in re.findall(r"line (\d{6}) of the work", log)}
+            ends = re.findall(r"end of (\d+) lines", log)
+            whole = max([whole, *map(int, ends)])
+        return max(whole, max(shown, default=0)) - len(shown)
+
+    def _task_logs(self, cell: Cell, run_id: str) -> Iterator[str]:
+        """Return the log of each try, as Airflow shows it."""
         for number in range(1, cell.tries + 1):
             with contextlib.suppress(AssertionError):
-                log = self.server.log(cell.fault.name, run_id, cell.column.name, number)
-                shown |= {int(n) for n in re.findall(r"line (\d{6}) of the work", log)}
-                ends = re.findall(r"end of (\d+) lines", log)
-                whole = max([whole, *map(int, ends)])
-        return max(whole, max(shown, default=0)) - len(shown)
+                yield self.server.log(cell.fault.name, run_id, cell.column.name, number)
 
     # -- the triggerer ---------------------------------------------------------------------------------------------
 

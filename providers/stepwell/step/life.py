@@ -321,11 +321,14 @@ class Life(Leaving):
         outcome = self.record.fetch(self.target, self._handle())
         self._fetched = True
         final = outcome.final
+        last = "\n".join(final.get("last_lines") or [])
         if final["status"] == "succeeded":
+            if final.get("reason"):  # a full disk, which costs lines and not the work
+                self.log.warning("The step %r has succeeded, but %s. Its last lines:\n%s", self.spec.name,
+                                 final["reason"], last)  # fmt: skip
             return outcome
         if final["status"] == "cancelled":
             raise ActivityFailedException(f"The step {self.spec.name!r} was cancelled: {final.get('reason')}")
-        last = "\n".join(final.get("last_lines") or [])
         raise ActivityFailedException(
             f"The step {self.spec.name!r} failed on {self.spec.compute_target}: {final.get('reason')}",
             hint=f"The whole log is {self._place('logs/step.log')}. Its last lines:\n{last}",

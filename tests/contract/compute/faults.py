@@ -181,7 +181,7 @@ class FaultContract(Case):
     calls: tuple[str, ...] = CALLS
     faults: tuple[str, ...] = FAULTS
     #: How often each fault happens.
-    rounds = int(os.environ.get("STEPWELL_FAULT_ROUNDS", "1"))
+    rounds = int(os.environ.get("STEPWELL_FAULT_ROUNDS", "5"))
     #: How long the script takes, in seconds: longer than it takes to get to watch it.
     lasts = 0.3
     #: How many lives go on at the same time.

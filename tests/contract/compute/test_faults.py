@@ -1,6 +1,7 @@
-"""Faults at every call of the contract; ``STEPWELL_FAULT_ROUNDS=5`` lets each of them happen five times.
+"""Faults at every call of the contract, five times each; ``STEPWELL_FAULT_ROUNDS=1`` for a quick look.
 
-Batches are processes here: on a cluster, a life takes a quarter of a minute for each fault.
+Batches are processes here, at every call; on a real Livy and a real YARN, where a life takes a quarter of a minute, the
+calls that start, take over, end and remove a job.
 """
 
 from __future__ import annotations
@@ -10,23 +11,30 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from tests.clusters.hdfs import hdfs
+from tests.clusters.head import Cluster, cluster
+from tests.clusters.livy import livy
 from tests.contract.compute.faults import FaultContract
 from tests.contract.compute.test_batches import BatchCase
+from tests.contract.compute.test_cluster import ClusterCase
 from tests.contract.compute.test_docker import OnDocker
+from tests.contract.compute.test_livy import LivyCase
 from tests.contract.compute.test_remote import OnVm, address_of
 from tests.contract.compute.test_remotedocker import load
 from tests.machines.docker import DockerDaemon, base_image, dockerd
 from tests.machines.vm import Vm, vm
 
+from livy.livy_server import LivyServer
 from stepwell.compute import portal
 from stepwell.compute.contract import EnvironmentRef
 from stepwell.compute.docker.settings import ContainerSettings
 from stepwell.compute.kinds.local import LocalTarget
 from stepwell.compute.kinds.remotedocker import RemoteDockerTarget
 
-__all__ = ["base_image", "dockerd", "vm"]
+__all__ = ["base_image", "cluster", "dockerd", "hdfs", "livy", "vm"]
 
 
+@pytest.mark.slow
 class TestLocal(FaultContract):
     @pytest.fixture
     def target(self, tmp_path: Path) -> LocalTarget:
@@ -39,6 +47,7 @@ class TestLocal(FaultContract):
 class TestRemote(OnVm, FaultContract):
     spec: ClassVar[dict[str, Any]] = {"user_managed": True, "interpreter": "/usr/bin/python3"}
     lasts = 1.0
+    together = 10
 
     def login(self, vm: Vm) -> dict[str, Any]:
         return {"password": vm.password}
@@ -53,14 +62,36 @@ class TestDocker(OnDocker, FaultContract):
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
-class TestLocalFiveTimes(TestLocal):
-    rounds = 5
+class TestBatches(BatchCase, FaultContract):
+    lasts = 1.0
+
+
+class OnService(FaultContract):
+    """What submits to a service: each life takes it a quarter of a minute."""
+
+    calls = ("stage", "submit", "collect", "forget")
+    faults = ("killed within", "answer lost")
+    rounds = 1
+    lasts = 3.0
+    together = 2
 
 
 @pytest.mark.slow
-class TestBatches(BatchCase, FaultContract):
-    lasts = 1.0
+@pytest.mark.thorough
+@pytest.mark.integration
+class TestLivy(LivyCase, OnService):
+    @pytest.fixture(autouse=True)
+    def its_python(self, server: LivyServer) -> None:
+        self.spec = {"user_managed": True, "interpreter": str(server.python)}  # type: ignore[misc]
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.integration
+class TestCluster(ClusterCase, OnService):
+    @pytest.fixture(autouse=True)
+    def its_python(self, cluster: Cluster) -> None:
+        self.spec = {"user_managed": True, "interpreter": str(cluster.python)}  # type: ignore[misc]
 
 
 @pytest.mark.slow

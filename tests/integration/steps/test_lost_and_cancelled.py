@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +313,40 @@ time.sleep(60)
     assert "half way" in str(caught.value)
     assert bench.record()["status"] == "failed"
     nothing_is_left(bench, scratch, known)
+
+
+# -- a full disk -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_scratch(scratch: Path) -> Iterator[Path]:
+    """Make the folder of jobs a disk of 2 MB."""
+    jobs = scratch / "jobs"
+    jobs.mkdir(exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(jobs)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield jobs
+    subprocess.run(["umount", "--lazy", str(jobs)], check=True)
+
+
+FILL = """
+try:
+    with open("filler", "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+except OSError:
+    pass
+for number in range(1000):
+    print("line", number, flush=True)
+"""
+
+
+def test_a_full_disk_under_a_job_costs_lines_which_is_told_and_not_its_work(bench: Bench, small_scratch: Path) -> None:
+    source = bench.source({"run.py": FILL})
+    bench.run(PythonScriptStepOperator(task_id="full", script_name="run.py", source_directory=source))
+    assert "has succeeded, but the log is not complete: No space left on device" in bench.log.text
+    assert "line 999" in bench.log.text, "the last lines are not shown"
+    assert os.listdir(small_scratch) == []
