@@ -70,7 +70,9 @@ _ENTER = """
 mount --rbind /dev {root}/host/dev; mount --rbind /sys/fs/cgroup {root}/host/cgroup
 mount --bind {folder}/keys {root}/host/keys; mount --bind {folder}/docker {root}/var/lib/docker
 cp {folder}/init.sh {folder}/sshd_config {root}/host/
-exec unshare --pid --fork --kill-child --uts --ipc --mount-proc chroot {root} bash /host/init.sh
+# No chroot: who enters a container's mount namespace in it would come out at this machine's own root.
+mkdir -p {root}/host/old; cd {root}; pivot_root . host/old; cd /; umount --lazy /host/old
+exec unshare --pid --fork --kill-child --uts --ipc --mount-proc bash /host/init.sh
 """
 
 
