@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -21,13 +20,14 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.reliability import table
 from tests.reliability.faults import BY_NAME, FAULTS, Fault
+from tests.reliability.judging import Cell, Judge
 from tests.reliability.kinds import ALL, PROJECT, Column, Missing, can, marked
+from tests.reliability.surroundings import descendants, free_port, frozen, said_by
 from tests.support.airflow_server import processes, running
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -46,32 +46,6 @@ TIMES = {
     "STEPWELL_UNREACHABLE_SECONDS": "45",
     "STEPWELL_LEASE_SECONDS": "90",
 }
-_LINE = re.compile(rb"^line (\d{6}) of the work\s*$", re.MULTILINE)
-_END = re.compile(rb"^end of (\d+) lines\s*$", re.MULTILINE)
-
-
-@dataclass
-class Cell:
-    """One fault on one kind, while it goes on."""
-
-    fault: Fault
-    column: Column
-    seen: set[tuple[int, str]] = field(default_factory=set)
-    alive: set[tuple[int, str]] = field(default_factory=set)
-    state: str | None = None
-    tries: int = 0
-    ready: float = 0.0
-    acted: float = 0.0
-    settled: float = 0.0
-    gone: float = 0.0
-    over: bool = False
-    trouble: str = ""
-
-    @property
-    def tries_wanted(self) -> int:
-        """The try in which the job is let go."""
-        after = self.fault.dies in ("before_submit", "before_record") or self.fault.act in ("kill_worker", "clear")
-        return 2 if after else 1
 
 
 class Matrix:
@@ -195,7 +169,8 @@ class Matrix:
         self._wait_until_gone(90 if fault.act == "cut_for_good" else 30)
         eyes.set()
         looking.join()
-        found = [self._judge(cell, run_id) for cell in self.cells.values()]
+        judge = Judge(self.server, self.ws, self.commit)
+        found = [judge.verdict(cell, run_id) for cell in self.cells.values()]
         for pid, _ in {p for cell in self.cells.values() for p in cell.alive}:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -320,79 +295,6 @@ class Matrix:
                 cell.column.mend()  # type: ignore[attr-defined]
         time.sleep(1)
 
-    # -- what came of it -------------------------------------------------------------------------------------------
-
-    def _judge(self, cell: Cell, run_id: str) -> dict[str, Any]:
-        fault = cell.fault
-        lost, detail = self._lost(cell, run_id)
-        wrong = [f"the fault could not be made: {cell.trouble}"] if cell.trouble else []
-        if len(cell.seen) != fault.starts:
-            wrong.append(f"{len(cell.seen)} jobs started")
-        if cell.alive:
-            wrong.append(f"{len(cell.alive)} alive")
-        if cell.state not in fault.state:
-            wrong.append(f"{cell.state}")
-        if lost:
-            wrong.append(f"{lost} lines lost")
-        if fault.says and not any(fault.says in log for log in self._task_logs(cell, run_id)):
-            wrong.append(f"the task's log does not say {fault.says!r}")
-        took = round(cell.gone - cell.acted, 1) if cell.gone and cell.acted and not fault.lets_go else None
-        return {
-            "fault": fault.name,
-            "kind": cell.column.name,
-            "ok": not wrong,
-            "wrong": wrong,
-            "started": len(cell.seen),
-            "alive": len(cell.alive),
-            "state": cell.state,
-            "lost": lost,
-            "gone_after": took,
-            "detail": detail,
-            "run": run_id,
-            "at": int(time.time()),
-            "commit": self.commit,
-        }
-
-    def _lost(self, cell: Cell, run_id: str) -> tuple[int | None, str]:
-        """Return how many lines are missing in the run's files, of those that there must be; and why it ended."""
-        from stepwell.tracking import history
-
-        runs = [r for r in history.runs(self.ws, cell.fault.name, run_id) if r["task_id"] == cell.column.name]
-        detail = "; ".join(f"{r['run_id'][-3:]} {r['status']}: {str(r.get('error') or '')[:200]}" for r in runs)
-        if not cell.fault.lossless:
-            return None, detail
-        lost = 0
-        for record in runs:
-            try:
-                log = self.ws.store.read(f"runs/{record['run_id']}/logs/step.log")
-            except FileNotFoundError:
-                log = b""
-            numbers = {int(n) for n in _LINE.findall(log)}
-            end = _END.search(log)
-            whole = int(end.group(1)) if end else max(numbers, default=0)
-            if record["status"] == "completed" and end is None:
-                lost += 1
-            lost += whole - len(numbers)
-        if cell.state == "success" and cell.fault.lets_go:
-            lost += self._missing_in_task_log(cell, run_id)
-        return lost, detail
-
-    def _missing_in_task_log(self, cell: Cell, run_id: str) -> int:
-        """Return how many lines no try's log in Airflow shows, up to the last one."""
-        shown: set[int] = set()
-        whole = 0
-        for log in self._task_logs(cell, run_id):
-            shown |= {int(n) for n in re.findall(r"line (\d{6}) of the work", log)}
-            ends = re.findall(r"end of (\d+) lines", log)
-            whole = max([whole, *map(int, ends)])
-        return max(whole, max(shown, default=0)) - len(shown)
-
-    def _task_logs(self, cell: Cell, run_id: str) -> Iterator[str]:
-        """Return the log of each try, as Airflow shows it."""
-        for number in range(1, cell.tries + 1):
-            with contextlib.suppress(AssertionError):
-                yield self.server.log(cell.fault.name, run_id, cell.column.name, number)
-
     # -- the triggerer ---------------------------------------------------------------------------------------------
 
     def _kill_triggerer(self) -> None:
@@ -427,52 +329,6 @@ class Matrix:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
             triggerer.wait()
-
-
-# -- small helpers -----------------------------------------------------------------------------------------------------
-
-
-def said_by(pid: int, *parts: str) -> str:
-    """Return a process's command line, and other parts of what is known of it, as far as they are to be seen."""
-    text = ""
-    for name in parts:
-        with contextlib.suppress(OSError):
-            text += Path("/proc", str(pid), name).read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    return text
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the processes below one."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in Path("/proc", str(pid), "task").iterdir():
-            for child in (thread / "children").read_text().split():
-                found += [int(child), *descendants(int(child))]
-    return found
-
-
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def frozen(folder: Path) -> str:
-    """Put a copy of the code into *folder*, so that what is measured stays as it is; return its commit.
-
-    The commit itself is taken; where there is no git, the files as they are.
-    """
-    git = ["git", "-C", str(PROJECT)]
-    named = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
-    if named.returncode:
-        shutil.copytree(PROJECT / "providers", folder / "providers", ignore=shutil.ignore_patterns("__pycache__"))
-        return "no commit"
-    archive = subprocess.run([*git, "archive", "HEAD", "providers"], capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
-    return named.stdout.strip()
 
 
 def say(text: str) -> None:
