@@ -60,6 +60,7 @@ def test_a_namenode_that_accepts_and_says_nothing_is_given_up(monkeypatch: pytes
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 def test_the_namenode_goes_and_comes_back(mortal_hdfs: HdfsCluster, tmp_path: Path) -> None:
     backend = HdfsBackend("/x", mortal_hdfs.rpc, mortal_hdfs.webhdfs)
     (tmp_path / "f").write_bytes(b"1" * 1000)

@@ -84,6 +84,7 @@ class TestSpark(Spark):
         eventually(lambda: not processes.session_members(session), 5)
         assert not Path(f"/proc/{worker}").exists()
 
+    @pytest.mark.slow
     def test_a_session_has_the_sizes_the_conf_and_the_variables(self, run: Runner) -> None:
         log = run.log(
             run(

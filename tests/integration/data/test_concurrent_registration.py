@@ -68,6 +68,7 @@ def test_on_disk(tmp_path: Path) -> None:
     _register_by_many(str(tmp_path / "root"), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_on_hdfs(hdfs, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     _register_by_many(f"{hdfs.rpc}/many/{uuid.uuid4().hex}?webhdfs_url={hdfs.webhdfs}", tmp_path)

@@ -26,6 +26,7 @@ def attic(hdfs: HdfsCluster, tmp_path: Path, scratch: Path) -> Attic:
     return Attic(Bench(tmp_path, Workspace("default", f"{hdfs.rpc}/{tmp_path.name}?webhdfs_url={hdfs.webhdfs}")))
 
 
+@pytest.mark.slow
 def test_what_nothing_refers_to_goes_and_the_rest_stays(attic: Attic) -> None:
     ws, backend = attic.bench.ws, attic.bench.datastore.backend
     source = attic.bench.source({"a.txt": "1"})

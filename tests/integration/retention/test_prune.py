@@ -402,6 +402,7 @@ def test_a_second_prune_at_the_same_time_is_refused(attic: Attic) -> None:
     assert attic.names("retention") == ["versions"] or attic.names("retention") == []
 
 
+@pytest.mark.slow
 def test_many_runs_are_pruned_in_seconds(attic: Attic) -> None:
     """2,000 runs, each with an unregistered output, an entry in the index and a head."""
     record: dict[str, Any] = attic.lived("a", reuse=True)

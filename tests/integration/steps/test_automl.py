@@ -64,6 +64,7 @@ def test_a_search_hands_on_its_model_its_leaderboard_and_its_metrics(bench: Benc
     assert bench.record()["kind"] == "automl"
 
 
+@pytest.mark.slow
 def test_a_leaderboard_that_its_gate_turns_down_takes_the_model_with_it(bench: Bench, project: Path) -> None:
     with pytest.raises(GateFailedException, match="leaderboard"):
         bench.run(search(bench, project, board("no_such_column"), iterations=1))
@@ -71,6 +72,7 @@ def test_a_leaderboard_that_its_gate_turns_down_takes_the_model_with_it(bench: B
     assert (bench.run_folder() / "outputs/automl/report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_where_it_was(bench: Bench, project: Path, scratch: Path) -> None:
     step = search(bench, project, iterations=25)
 

@@ -141,6 +141,7 @@ def test_of_two_outputs_only_the_one_whose_gate_changed_is_judged(step: Step) ->
     assert (step.ran, step.bench.versions("one"), step.bench.versions("two")) == (1, [1], [1])
 
 
+@pytest.mark.slow
 def test_a_suite_is_known_by_its_content_and_what_it_leads_to(step: Step, tmp_path: Path) -> None:
     suite = tmp_path / "suite.json"
 

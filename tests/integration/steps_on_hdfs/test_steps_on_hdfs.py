@@ -118,6 +118,7 @@ IMPATIENT = {
 }
 
 
+@pytest.mark.slow
 def test_a_namenode_that_goes_away_in_the_middle_leaves_nothing_registered(
     on_hdfs: Callable[[HdfsCluster], Bench], mortal_hdfs: HdfsCluster, spark_environment: Any, tmp_path: Path
 ) -> None:
