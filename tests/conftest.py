@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -32,6 +33,19 @@ os.environ.update(
     AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL="1",
     STEPWELL_ROOT=str(_HOME / "workspace"),
 )
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end the tests as Ctrl-C does: daemons that they have started are stopped then."""
+    tests = os.getpid()
+
+    def end(number: int, _frame: object) -> None:
+        if os.getpid() == tests:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)  # a process that a test has forked
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

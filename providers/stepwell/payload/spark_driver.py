@@ -124,7 +124,7 @@ def main(arguments: list[str]) -> int:
         code = run_module(entry["module"], given)
     else:
         code = run_script(entry["script"], given) if entry["script"] else 0  # there may be nothing but gates
-    if code == 0 and job.gates and "STEPWELL_GATES_APART" not in os.environ:  # where they are a phase of their own
+    if code == 0 and job.gates:
         from stepwell.payload.gate import run_gates
 
         code = run_gates(job.directory, spark=live_session)

@@ -48,6 +48,11 @@ def entry_kind(spec: StepSpec, target: Target) -> EntryKind:
     return spec.kind  # type: ignore[return-value]
 
 
+def engine_of(spec: StepSpec, target: Target) -> str:
+    """Return what judges the step's outputs: the Spark application that wrote them, else pandas in a process apart."""
+    return "spark" if entry_kind(spec, target) == "spark" else target.engine
+
+
 def document(
     plan: Blueprint, target: Target, layout: Layout, environment: EnvironmentRef, gates_in: EnvironmentRef | None
 ) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def document(
     kind = entry_kind(spec, target)
     entry = Entry(kind, spec.script, tuple(arguments), tuple(command), spec.spark, spec.module)
     variables = {**environment.variables, **_variables(plan)}
-    judged = gates_of(plan, target.engine)
+    judged = gates_of(plan, engine_of(spec, target))
     phases = target.phases(entry, environment, layout, variables=variables, gates_in=gates_in)
     return {
         **_of_module(plan),

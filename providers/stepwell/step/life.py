@@ -228,7 +228,7 @@ class Life(Leaving):
         """Build or find the environment of the step, and that of its gates if they run apart."""
         gated = bool(self.spec.validations) or any(o["gate"] for o in self.spec.outputs.values())
         spec = self._packages(gated=gated)
-        apart = gated and self.target.engine == "pandas"
+        apart = gated and job.engine_of(self.spec, self.target) == "pandas"
         say = self.log.info
         gates_in = portal.call(self.target.prepare(gates_specification(), say)) if apart else None
         if self.spec.kind == "none" and gates_in is not None:
@@ -247,9 +247,8 @@ class Life(Leaving):
             self._environment = merge(environment, self.spec.packages) if self.spec.packages else environment
             if self.spec.spark is not None and environment["spark"]:
                 self.spec = replace(self.spec, spark=with_packages(self.spec.spark, environment["spark"]))
-        on_spark = self.target.engine == "spark"
-        if (on_spark or self.spec.kind == "spark") and not self._environment["user_managed"]:
-            return merge(self._environment, spark_packages(gated=gated and on_spark))
+        if job.engine_of(self.spec, self.target) == "spark" and not self._environment["user_managed"]:
+            return merge(self._environment, spark_packages(gated=gated))
         return self._environment
 
     def _archive(self, snapshot: Snapshot | None) -> Path | None:

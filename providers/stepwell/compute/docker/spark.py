@@ -12,9 +12,6 @@ from stepwell.compute.contract import Entry, EnvironmentRef, Layout
 from stepwell.compute.spark_settings import absolute_files, properties, settings
 from stepwell.errors import ComputeTargetException
 
-#: Says to the payload's driver that gates are a phase of their own.
-GATES_APART = "STEPWELL_GATES_APART"
-
 
 def phase(
     entry: Entry, environment: EnvironmentRef, layout: Layout, variables: Mapping[str, str], facts: Mapping[str, Any]
@@ -59,7 +56,6 @@ def phase(
         "PYSPARK_DRIVER_PYTHON": environment.python,
         "SPARK_LOCAL_DIRS": posixpath.join(layout.root, "work"),
         "SPARK_LOCAL_IP": "127.0.0.1",
-        GATES_APART: "1",
     }
     argv = [
         posixpath.join(inside["SPARK_HOME"], "bin", "spark-submit"),

@@ -169,7 +169,7 @@ class ContainerTarget(JobDirectoryTarget):
         variables: Mapping[str, str] | None = None,
         gates_in: EnvironmentRef | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the step as a plain process of the container, or as a small Spark application; the gate comes next."""
+        """Return the step as a process of the container and its gate as another, or both as a Spark application."""
         if entry.kind not in self.runs:
             raise ComputeTargetException(
                 f"The compute target {self.name!r} ({self.kind}) cannot run a {entry.kind} step",
@@ -180,7 +180,7 @@ class ContainerTarget(JobDirectoryTarget):
         if entry.kind in ("python", "command"):
             found.append(process_phase(entry, environment, layout, inside))
         elif entry.kind == "spark":
-            found.append(spark.phase(entry, environment, layout, inside, self._facts(environment)))
+            return [spark.phase(entry, environment, layout, inside, self._facts(environment))]  # and its gates
         if gates_in is not None:
             argv = [gates_in.python, "-m", "stepwell.payload.gate", layout.root]
             outside = {**self._variables(gates_in, layout), "PYTHONPATH": layout.payload}

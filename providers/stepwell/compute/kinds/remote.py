@@ -163,7 +163,7 @@ class RemoteTarget(JobDirectoryTarget):
         variables: Mapping[str, str] | None = None,
         gates_in: EnvironmentRef | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the step as a plain process, and the gate as a second one."""
+        """Return the step as a plain process and its gate as a second one, or both as a Spark application."""
         if entry.kind not in self.runs:
             raise ComputeTargetException(
                 f"The compute target {self.name!r} ({self.kind}) cannot run a {entry.kind} step",
@@ -178,7 +178,7 @@ class RemoteTarget(JobDirectoryTarget):
             for part, what, hint in _SPARK_NEEDS:
                 if not facts.get(part):
                     raise ComputeTargetException(f"{what} on {self.address}, which a Spark step needs", hint=hint)
-            found.append(spark.phase(entry, environment, layout, inside, facts))
+            return [spark.phase(entry, environment, layout, inside, facts)]  # and its gates
         if gates_in is not None:
             argv = [gates_in.python, "-m", "stepwell.payload.gate", layout.root]
             outside = {**self._variables(gates_in, layout), "PYTHONPATH": layout.payload}
