@@ -49,7 +49,8 @@ def ground(
         patch.setenv("STEPWELL_INCLUDE", str(project / "include"))
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.chdir(root)
-        if any("cluster" in pair for pair in selected()):
+        # Spark on the machine behind SSH needs an HDFS that it can reach, as the cluster does.
+        if any("cluster" in pair or pair[0] == "remote" for pair in selected()):
             head = request.getfixturevalue("cluster")
             disk, user = head.yarn.hdfs, head.vm.login
         else:

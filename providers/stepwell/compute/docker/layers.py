@@ -25,6 +25,8 @@ _CREDENTIALS = re.compile(r"(://)[^/@\s]+@")
 _KEY, _FACTS, _LOCK, _SECONDS = "stepwell.key", "stepwell.facts", "stepwell.lock", "stepwell.seconds"
 _TOOLS, _CACHE = "/opt/stepwell/tools", "/opt/stepwell/cache"
 _VOLUME = "stepwell-uv-cache"
+#: In the folder of tools, beside ``uv``: whom to trust.
+CERTIFICATES = "certificates.pem"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Builder:
         order = {
             **order,
             "uv": tools and f"{_TOOLS}/uv",
-            "certificates": tools and f"{_TOOLS}/certificates.pem",
+            "certificates": tools and f"{_TOOLS}/{CERTIFICATES}",
             "aside": "/dev/shm",  # noqa: S108 - the container's own
         }
         variables = _variables(order["requirements"])

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from stepwell.compute.contract import Report
 from stepwell.compute.disk import DiskFiles
 from stepwell.compute.docker.client import local_daemon
+from stepwell.compute.docker.layers import CERTIFICATES
 from stepwell.compute.docker.settings import ContainerSettings
 from stepwell.compute.docker.target import ContainerTarget
 from stepwell.compute.kinds.local import LEAST_DISK
@@ -109,10 +110,16 @@ def _tools(uv: str, folder: Path) -> str:
     place = folder / f"{stamp.st_size:x}-{int(stamp.st_mtime):x}"
     place.mkdir(parents=True, exist_ok=True)
     _place(Path(uv).resolve(), place / "uv", 0o755)
-    bundle = os.environ.get("SSL_CERT_FILE")
-    if bundle and os.path.isfile(bundle):
-        _place(Path(bundle).resolve(), place / "certificates.pem", 0o644)
+    bundle = certificates()
+    if bundle is not None:
+        _place(bundle, place / CERTIFICATES, 0o644)
     return str(place)
+
+
+def certificates() -> Path | None:
+    """Return the file of authorities that this process was told to trust: packages may come through a proxy of theirs."""
+    bundle = os.environ.get("SSL_CERT_FILE")
+    return Path(bundle).resolve() if bundle and os.path.isfile(bundle) else None
 
 
 def _place(source: Path, target: Path, mode: int) -> None:

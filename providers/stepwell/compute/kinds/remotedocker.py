@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 from stepwell.compute import ssh
 from stepwell.compute.contract import EnvironmentRef, Log, Report
 from stepwell.compute.docker.client import DEFAULT_HOST, Daemon
+from stepwell.compute.docker.layers import CERTIFICATES
 from stepwell.compute.docker.settings import ContainerSettings
 from stepwell.compute.docker.target import ContainerTarget
-from stepwell.compute.kinds.docker import check_host
+from stepwell.compute.kinds.docker import certificates, check_host
 from stepwell.compute.kinds.remote import RemoteTarget, root_of
 from stepwell.environment.uv import find_uv
 from stepwell.errors import ComputeTargetException, EnvironmentException
@@ -98,18 +99,24 @@ class RemoteDockerTarget(ContainerTarget, RemoteTarget):
         return self._owner
 
     async def tools(self) -> str | None:
-        """Bring this worker's uv there, if it runs there."""
+        """Bring this worker's uv there, if it runs there, and the authorities that the worker trusts."""
         if (await ssh.connection(self.address).hello())["platform"] != sysconfig.get_platform():
             return None
         try:
             uv = find_uv()
         except EnvironmentException:
             return None
-        stamp = os.stat(uv)
-        place = posixpath.join(self.root, "tools", f"docker-{stamp.st_size:x}-{int(stamp.st_mtime):x}")
-        if await self.files.modified(posixpath.join(place, "uv")) is None:
-            with open(uv, "rb") as reader:
-                await self.files.put(reader, posixpath.join(place, "uv"), posixpath.join(self.root, "tools"), 0o755)
+        wanted = [(Path(uv), "uv", 0o755)]
+        if (bundle := certificates()) is not None:
+            wanted.insert(0, (bundle, CERTIFICATES, 0o644))
+        stamps = [os.stat(source) for source, _, _ in wanted]
+        tools = posixpath.join(self.root, "tools")
+        name = "-".join(f"{stamp.st_size:x}-{int(stamp.st_mtime):x}" for stamp in stamps)
+        place = posixpath.join(tools, f"docker-{name}")
+        if await self.files.modified(posixpath.join(place, "uv")) is None:  # it comes last
+            for source, called, mode in wanted:
+                with source.open("rb") as reader:
+                    await self.files.put(reader, posixpath.join(place, called), tools, mode)
         return place
 
     async def environment_key(self, spec: Mapping[str, Any]) -> str:
