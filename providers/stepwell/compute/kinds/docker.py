@@ -117,7 +117,7 @@ def _tools(uv: str, folder: Path) -> str:
 
 
 def certificates() -> Path | None:
-    """Return the file of authorities that this process was told to trust: packages may come through a proxy of theirs."""
+    """Return the file of authorities that this process was told to trust: a proxy before the packages may be theirs."""
     bundle = os.environ.get("SSL_CERT_FILE")
     return Path(bundle).resolve() if bundle and os.path.isfile(bundle) else None
 
