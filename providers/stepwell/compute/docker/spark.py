@@ -14,11 +14,17 @@ from stepwell.errors import ComputeTargetException
 
 
 def phase(
-    entry: Entry, environment: EnvironmentRef, layout: Layout, variables: Mapping[str, str], facts: Mapping[str, Any]
+    entry: Entry,
+    environment: EnvironmentRef,
+    layout: Layout,
+    variables: Mapping[str, str],
+    facts: Mapping[str, Any],
+    hadoop_user: str | None,
 ) -> dict[str, Any]:
     """Return the phase.
 
     :param facts: of the image, as ``inside.look`` returns them.
+    :param hadoop_user: whom to be for HDFS, if the step's datastores say so.
     :raises ComputeTargetException: there is no Java in the image, or no Spark in the environment.
     """
     java, home = facts.get("java_home"), facts.get("spark_home")
@@ -49,8 +55,8 @@ def phase(
     inside = {
         "JAVA_HOME": java,
         "SPARK_HOME": home,
-        # Who it is for HDFS: as on this machine, whatever the user in the container is called.
-        "HADOOP_USER_NAME": os.environ.get("HADOOP_USER_NAME") or getpass.getuser(),
+        # Else as on this machine, whatever the user there is called.
+        "HADOOP_USER_NAME": hadoop_user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser(),
         **variables,
         "PYSPARK_PYTHON": environment.python,
         "PYSPARK_DRIVER_PYTHON": environment.python,

@@ -180,7 +180,8 @@ class ContainerTarget(JobDirectoryTarget):
         if entry.kind in ("python", "command"):
             found.append(process_phase(entry, environment, layout, inside))
         elif entry.kind == "spark":
-            return [spark.phase(entry, environment, layout, inside, self._facts(environment))]  # and its gates
+            who = (variables or {}).get("HADOOP_USER_NAME")
+            return [spark.phase(entry, environment, layout, inside, self._facts(environment), who)]  # and its gates
         if gates_in is not None:
             argv = [gates_in.python, "-m", "stepwell.payload.gate", layout.root]
             outside = {**self._variables(gates_in, layout), "PYTHONPATH": layout.payload}

@@ -178,7 +178,8 @@ class RemoteTarget(JobDirectoryTarget):
             for part, what, hint in _SPARK_NEEDS:
                 if not facts.get(part):
                     raise ComputeTargetException(f"{what} on {self.address}, which a Spark step needs", hint=hint)
-            return [spark.phase(entry, environment, layout, inside, facts)]  # and its gates
+            who = (variables or {}).get("HADOOP_USER_NAME")
+            return [spark.phase(entry, environment, layout, inside, facts, who)]  # and its gates
         if gates_in is not None:
             argv = [gates_in.python, "-m", "stepwell.payload.gate", layout.root]
             outside = {**self._variables(gates_in, layout), "PYTHONPATH": layout.payload}
