@@ -48,6 +48,7 @@ def stack(daemon: DockerDaemon, project: Path, tmp_path_factory: pytest.TempPath
             begin = time.monotonic()
             made.compose(*words)
             print(f"compose: {what} in {time.monotonic() - begin:.0f} s")
+        made.password()  # a later api-server does not say it again
         yield made
     finally:
         made.down()

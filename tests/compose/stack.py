@@ -36,6 +36,7 @@ class Stack:
         self.folder = folder
         self.name = f"stepwell-test-{uuid.uuid4().hex[:8]}"
         self.port = _free_port()
+        self._password = ""
         self._command = [*program, "--project-name", self.name]
         ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
         for name in COPIED:
@@ -92,10 +93,12 @@ class Stack:
     # -- Airflow ---------------------------------------------------------------------------------------------------
 
     def password(self) -> str:
-        """Return the password of ``admin``, as its owner reads it in the log of the api-server."""
-        log = self.compose("logs", "--no-color", "--no-log-prefix", "api-server")
-        (line,) = {line for line in log.splitlines() if "Password for user 'admin'" in line}
-        return line.rpartition(":")[2].strip()
+        """Return the password of ``admin``, as its owner reads it in the log of the first api-server."""
+        if not self._password:
+            log = self.compose("logs", "--no-color", "--no-log-prefix", "api-server")
+            (line,) = {line for line in log.splitlines() if "Password for user 'admin'" in line}
+            self._password = line.rpartition(":")[2].strip()
+        return self._password
 
     def airflow(self) -> ComposedAirflow:
         """Return a client that has logged in."""

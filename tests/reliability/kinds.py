@@ -202,6 +202,39 @@ class Livy(Column):
         self.server.wait()
 
 
+class Synapse(Column):
+    """Azure's client before a TLS endpoint that forwards to a Livy of its own."""
+
+    name = "synapse"
+    python = str(PAYLOAD_PYTHON)
+
+    def start(self) -> dict[str, Any]:
+        from tests.clusters.livy import server
+        from tests.clusters.synapse import CLIENT_ID, CLIENT_SECRET, TENANT, SynapseWorkspace
+
+        livy = ask(server, "matrix-synapse", PAYLOAD_PYTHON)
+        folder = self.folder / "synapse"
+        folder.mkdir()
+        self.workspace = SynapseWorkspace(livy.url, folder)
+        storage = {"storage": f"{livy.hdfs.rpc}/matrix-synapse", "webhdfs_url": livy.hdfs.webhdfs}
+        settings = {"endpoint": self.workspace.endpoint, "pool_name": "pool1", "python": str(PAYLOAD_PYTHON)}
+        extra = {"tenantId": TENANT, "authority": self.workspace.authority, "ca_file": str(self.workspace.certificate)}
+        connection = {"conn_type": "azure", "login": CLIENT_ID, "password": CLIENT_SECRET, "extra": extra}
+        conf = {"conf": {"spark.driver.memory": "512m"}}
+        return dict(self.record("synapse", {**settings, **storage, **conf}, connection))
+
+
+class Spark(Column):
+    """``spark-submit`` on the worker's machine."""
+
+    name = "spark"
+    python = str(PAYLOAD_PYTHON)
+    spark = True
+
+    def start(self) -> dict[str, Any]:
+        return dict(self.record("spark", {"master": "local[1]"}))
+
+
 class Cluster(OnVm):
     name = "cluster"
     spark = True
@@ -222,7 +255,7 @@ class Cluster(OnVm):
         self.vm.restart()
 
 
-ALL: tuple[type[Column], ...] = (Local, AmlCompute, Docker, Remote, RemoteDocker, Cluster, Livy)
+ALL: tuple[type[Column], ...] = (Local, AmlCompute, Docker, Remote, RemoteDocker, Cluster, Livy, Synapse, Spark)
 
 
 def ask(make: Callable[..., Any], *arguments: Any) -> Any:

@@ -37,7 +37,8 @@ def made(results: dict[str, Any]) -> str:
     good = sum(c["ok"] for c in cells)
     commits = sorted({c["commit"] for c in cells})
     lines += ["", f"{len(cells)} runs of cells, {good} as they must be. Commits: {', '.join(commits) or 'none yet'}."]
-    gone = sorted(c["gone_after"] for c in cells if c["gone_after"] is not None)
+    # Of a network that stays cut nobody is told: the lease ends the job.
+    gone = sorted(c["gone_after"] for c in cells if c["gone_after"] is not None and c["fault"] != "cut_for_good")
     if gone:
         lines.append(
             f"From the user's word, or the time-out's start, to the end of the last process: median "
