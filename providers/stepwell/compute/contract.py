@@ -242,6 +242,8 @@ class Target(ABC):
     engine: ClassVar[Literal["pandas", "spark"]] = "pandas"
     #: Whether a step waits for its job in the triggerer, unless it says otherwise.
     deferrable: ClassVar[bool] = False
+    #: Whether jobs may have to wait for their turn there, so that a step that does need not keep its worker.
+    has_turns: ClassVar[bool] = False
     #: How often who waits for a job asks for it, once it has run for a while, in seconds.
     poll_seconds: ClassVar[float] = 0.5
     #: A job of a target that has not answered for so long is given up, in seconds.

@@ -180,7 +180,7 @@ class StepOperator(BaseOperator):
         started = self._life_of(context)
         limit = self.execution_timeout
         deadline = None if limit is None else time.time() + limit.total_seconds()
-        result = self._lived(context, lambda: started.start(defer=self._defers(), deadline=deadline))
+        result = self._lived(context, lambda: started.start(defer=self._defers(), deadline=deadline, alone=_alone()))
         if isinstance(result, StepResult):
             return self._announce(context, result)
         from stepwell.triggers import JobTrigger
@@ -349,6 +349,13 @@ def _until(deadline: float | None) -> Iterator[None]:
     limited: Any = timeout
     with nullcontext() if deadline is None else limited(max(TIME_TO_COLLECT, deadline - time.time())):
         yield
+
+
+def _alone() -> bool:
+    """Return whether the worker that goes on with a step will be on this machine."""
+    from airflow.sdk.configuration import conf
+
+    return str(conf.get("core", "executor", fallback="")).rpartition(".")[2] == "LocalExecutor"
 
 
 def _is_set(section: str, option: str) -> bool:

@@ -7,6 +7,7 @@ import time
 from stepwell.compute import portal
 from stepwell.compute.resolve import target_for
 from stepwell.errors import ActivityFailedException
+from stepwell.runtime import processes
 from stepwell.step import state, waiting
 from stepwell.step.deciding import Deciding
 from stepwell.step.record import RunRecord
@@ -22,15 +23,27 @@ class Leaving(Deciding):
 
     _shown = 0  # of the job's log, in bytes
 
-    def _ends_within(self, seconds: float) -> bool:
-        """Wait for the job, but not long; return whether it has ended."""
-        deadline, pause = time.monotonic() + seconds, 0.05
+    def _leaves(self, defer: bool | None, patience: float, alone: bool) -> bool:
+        """Wait for the job, but not long; return whether others wait for the rest.
+
+        :param defer: whether they do, as the step says.
+        :param alone: all workers of Airflow are on this machine. Then others can also wait for a job here that has to
+            wait for its turn.
+        """
+        if defer is False:
+            return False
+        anyway = bool(defer) or self.target.deferrable
+        if not anyway and not (alone and self.target.has_turns):
+            return False
+        deadline, pause = time.monotonic() + patience, 0.05
         with self.record.phase("run"):
             while True:
                 self._go_on()
                 (status,) = portal.call(self.target.status([self._handle()]))
-                if status.ended or time.monotonic() > deadline:
-                    return status.ended
+                if status.ended or not (anyway or status.state == "queued"):
+                    return False
+                if time.monotonic() > deadline:
+                    return True
                 time.sleep(pause)
                 pause = min(pause * 1.5, 1.0)
 
@@ -46,7 +59,8 @@ class Leaving(Deciding):
         self._go_on()
         handle = self._handle()
         who = (self.ws.name, self.ws.given_root, self.state.slug, self.state.run_id)
-        return Waiting(*who, handle.target, handle.directory, self.state.owner, deadline)
+        where = None if self.target.deferrable else processes.here()
+        return Waiting(*who, handle.target, handle.directory, self.state.owner, deadline, where=where)
 
     def _come_back(self, owner: str | None) -> float:
         """Hold the step again whose job others have waited for; return since when they have."""

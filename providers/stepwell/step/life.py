@@ -91,21 +91,26 @@ class Life(Leaving):
             return self._to_the_end() if result is None else result
 
     def start(
-        self, *, defer: bool | None = None, deadline: float | None = None, patience: float = PATIENCE
+        self,
+        *,
+        defer: bool | None = None,
+        deadline: float | None = None,
+        patience: float = PATIENCE,
+        alone: bool = False,
     ) -> StepResult | Waiting:
         """Live the step's life until its job is submitted, and leave the waiting to others; else as :meth:`live`.
 
         :param defer: whether others wait; None: as its target says.
         :param deadline: when the step has taken too long, in seconds since the epoch.
         :param patience: a job that ends within so many seconds is waited for here all the same.
+        :param alone: all workers of Airflow are on this machine.
         """
         self._begin()
         with self._lived():
             result = self._until_submitted()
             if result is not None:
                 return result
-            defer = self.target.deferrable if defer is None else defer
-            if defer and not self._ends_within(patience):
+            if self._leaves(defer, patience, alone):
                 return self._hand_over(deadline)
             return self._to_the_end()
 

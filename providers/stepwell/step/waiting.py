@@ -40,6 +40,7 @@ class Waiting:
     :param owner: token of the try that waits.
     :param deadline: when the step has taken too long, in seconds since the epoch.
     :param offset: how much of the log has been shown, in bytes, when the waiting began.
+    :param where: the only process space in which the job can be watched (``processes.here``); None: any.
     """
 
     workspace: str
@@ -51,6 +52,7 @@ class Waiting:
     owner: str
     deadline: float | None = None
     offset: int = 0
+    where: str | None = None
 
     @property
     def handle(self) -> Handle:

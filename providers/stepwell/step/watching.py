@@ -22,6 +22,7 @@ from stepwell.compute import portal
 from stepwell.compute.contract import Status, Target
 from stepwell.compute.limits import renewal_seconds
 from stepwell.compute.resolve import target_for
+from stepwell.runtime import processes
 from stepwell.step import state, waiting
 from stepwell.step.children import ChildFollower, ChildRecord
 from stepwell.step.waiting import Waiting
@@ -353,6 +354,9 @@ def watch(waiting: Waiting, log: Logger, done: Callable[[News], object]) -> Watc
     :param done: takes the news, once; called in another thread.
     """
     job = Watched(waiting, log, done, time.monotonic())
+    if waiting.where not in (None, processes.here()):
+        done(News("trouble", f"{waiting.target} is on the worker's machine, which is another one"))
+        return job
     key = (waiting.workspace, waiting.root, waiting.target)
     with _lock:
         watcher = _watchers.get(key)

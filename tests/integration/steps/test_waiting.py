@@ -6,17 +6,19 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.steps import Bench, Lines, until
 
-from stepwell import OutputFileDatasetConfig
+from stepwell import AmlCompute, ComputeTarget, OutputFileDatasetConfig
 from stepwell.compute.contract import Status
 from stepwell.compute.kinds.local import LocalTarget
 from stepwell.errors import ActivityFailedException
 from stepwell.operators import PythonScriptStepOperator
+from stepwell.runtime import processes
 from stepwell.step import state, waiting, watching
 from stepwell.step.spec import StepResult
 from stepwell.step.tenure import Overtaken
@@ -405,6 +407,32 @@ def test_who_cannot_watch_says_so(bench: Bench, talker: Talker) -> None:
     assert (news.end, "ComputeTargetNotFound" in news.detail) == ("trouble", True)
     threading.Timer(0.5, talker.let_go).start()
     assert bench.life(talker.step).resume(waits.owner).references["out"]["version"] == 1, "the worker watches itself"
+
+
+def test_a_step_that_waits_for_its_turn_on_this_machine_keeps_no_worker(bench: Bench) -> None:
+    ComputeTarget.create(bench.ws, "cpu", AmlCompute.provisioning_configuration("small", max_nodes=1))
+    talker = Talker(bench, compute_target="cpu")
+    holds = talker.start()
+    until(talker.starts, 20)
+    source = bench.source({"run.py": "print('had its turn')"})
+    step = PythonScriptStepOperator(
+        task_id="next", script_name="run.py", source_directory=source, compute_target="cpu", allow_reuse=False
+    )
+    found = bench.life(step).start(alone=True, patience=0.5)
+    assert isinstance(found, Waiting)
+    assert found.where == processes.here()
+    second, elsewhere = Watch(found), Watch(replace(found, where="another machine"))
+    assert elsewhere.ended().end == "trouble", "it would take the job for one that has never begun"
+    assert not second.heard.wait(1)
+    talker.let_go()
+    assert second.ended().end == "ended"
+    assert isinstance(bench.life(step).resume(found.owner), StepResult)
+    assert "had its turn" in bench.log.text
+    bench.life(talker.step).resume(holds.owner)
+    other = PythonScriptStepOperator(
+        task_id="third", script_name="run.py", source_directory=source, compute_target="cpu", allow_reuse=False
+    )
+    assert isinstance(bench.life(other).start(alone=True), StepResult), "one that need not wait has a worker"
 
 
 def test_many_jobs_are_asked_for_in_one_call(bench: Bench, talker: Talker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ class Slotted(_Base):
     """
 
     kind: ClassVar[str] = "amlcompute"
+    has_turns: ClassVar[bool] = True
     max_nodes: int
 
     @property
