@@ -87,5 +87,5 @@ FAULTS = (
           says="No space left"),
 )  # fmt: skip
 BY_NAME = {fault.name: fault for fault in FAULTS}
-#: What `make test-thorough` runs.
+#: What `make test-slow` runs.
 FEW = ("worker_before_record", "triggerer", "failed_deferred", "clear_deferred")

@@ -11,7 +11,7 @@ import pytest
 from tests.reliability.faults import BY_NAME, FEW
 from tests.reliability.matrix import Matrix
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 KINDS = ("local", "remote", "livy")
 
 

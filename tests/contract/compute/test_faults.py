@@ -42,7 +42,6 @@ class TestLocal(FaultContract):
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
 @pytest.mark.integration
 class TestRemote(OnVm, FaultContract):
     spec: ClassVar[dict[str, Any]] = {"user_managed": True, "interpreter": "/usr/bin/python3"}
@@ -54,7 +53,6 @@ class TestRemote(OnVm, FaultContract):
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
 @pytest.mark.integration
 class TestDocker(OnDocker, FaultContract):
     spec: ClassVar[dict[str, Any]] = {}
