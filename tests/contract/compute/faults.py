@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, eventually, launchers, scripts
+from tests.contract.compute.case import Case, Runner, eventually, launchers, scripts
 
 from stepwell.compute import portal
 from stepwell.compute.contract import Handle, Job, Target

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, eventually, launchers, scripts
+from tests.contract.compute.case import Case, Runner, eventually, launchers, scripts
 
 from stepwell.compute import portal
 from stepwell.compute.contract import Target

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, _runs, eventually, launchers, scripts
+from tests.contract.compute.case import Case, Runner, _runs, eventually, launchers, scripts
 
 from hdfs.hdfs_cluster import HdfsCluster
 from stepwell.compute import portal

@@ -9,15 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import (
-    Bytes,
-    Case,
-    Runner,
-    TargetContract,
-    eventually,
-    launchers,
-    scripts,
-)
+from tests.contract.compute.case import Bytes, Case, Runner, eventually, launchers, scripts
+from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 from tests.support.batches import ProcessBatches
 

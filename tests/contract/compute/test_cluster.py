@@ -18,7 +18,8 @@ import pytest
 from tests.clusters.head import Cluster
 from tests.clusters.head import cluster as cluster
 from tests.clusters.head import mortal_cluster as mortal_cluster
-from tests.contract.compute.contract import Case, Runner, TargetContract, eventually, scripts
+from tests.contract.compute.case import Case, Runner, eventually, scripts
+from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 
 from stepwell.compute import portal

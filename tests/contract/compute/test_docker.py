@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, TargetContract, eventually, launchers
+from tests.contract.compute.case import Case, Runner, eventually, launchers
+from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 from tests.machines.docker import DockerDaemon, base_image, dockerd, mortal_dockerd
 

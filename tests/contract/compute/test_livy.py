@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from tests.clusters.hdfs import hdfs  # noqa: F401
 from tests.clusters.livy import livy, livy_on_yarn, mortal_livy  # noqa: F401
-from tests.contract.compute.contract import Case, Runner, TargetContract, eventually, launchers, scripts
+from tests.contract.compute.case import Case, Runner, eventually, launchers, scripts
+from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 
 from hdfs.hdfs_cluster import HdfsCluster

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Runner, TargetContract, eventually
+from tests.contract.compute.case import Runner, eventually
+from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 
 from stepwell.compute import portal

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Case, TargetContract
+from tests.contract.compute.case import Case
+from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 from tests.machines.vm import Vm
 from tests.machines.vm import vm as vm

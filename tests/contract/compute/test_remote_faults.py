@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, eventually
+from tests.contract.compute.case import Case, Runner, eventually
 from tests.contract.compute.test_remote import address_of
 from tests.machines.vm import Vm
 from tests.machines.vm import mortal_vm as mortal_vm

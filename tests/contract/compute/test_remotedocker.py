@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, TargetContract, eventually
+from tests.contract.compute.case import Case, Runner, eventually
+from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 from tests.contract.compute.test_remote import address_of
 from tests.machines.docker import BASE_IMAGE, DockerDaemon, base_image, dockerd

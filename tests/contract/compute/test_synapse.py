@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.clusters.hdfs import hdfs  # noqa: F401
 from tests.clusters.synapse import CLIENT_ID, CLIENT_SECRET, TENANT, SynapseWorkspace, synapse  # noqa: F401
-from tests.contract.compute.contract import Case, Runner, eventually, scripts
+from tests.contract.compute.case import Case, Runner, eventually, scripts
 from tests.contract.compute.guarantees import TargetGuarantees
 
 from hdfs.hdfs_cluster import HdfsCluster

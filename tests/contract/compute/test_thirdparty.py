@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract.compute.contract import Runner, TargetContract
+from tests.contract.compute.case import Runner
+from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 
 from stepwell import ComputeTarget, Workspace, cli

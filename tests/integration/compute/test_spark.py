@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, TargetContract, eventually
+from tests.contract.compute.case import Case, Runner, eventually
+from tests.contract.compute.contract import TargetContract
 
 from stepwell.compute import portal
 from stepwell.compute.contract import Entry, EnvironmentRef

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract.compute.contract import Case, Runner, eventually
+from tests.contract.compute.case import Case, Runner, eventually
 from tests.integration.compute.test_spark import PYTHON, SIZES
 
 from stepwell.compute import portal

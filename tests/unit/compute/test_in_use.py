@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract.compute.contract import eventually
+from tests.contract.compute.case import eventually
 
 from stepwell import ComputeTarget, SparkCompute, Workspace, cli
 from stepwell.compute import portal, records

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.compute.contract import eventually
+from tests.contract.compute.case import eventually
 from tests.contract.compute.mounting import may_mount
 
 from stepwell.compute import shipping
