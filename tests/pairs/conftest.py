@@ -56,6 +56,8 @@ def ground(
         else:
             disk, user = request.getfixturevalue("hdfs"), "root"
         _make_folder(disk, "/pairs", user)
+        if user != "root":
+            _make_folder(disk, "/pairs-of-root", "root")
         patch.setenv("AIRFLOW_CONN_WORKSPACEBLOBSTORE", json.dumps({**disk.connection("/pairs/data"), "login": user}))
         yield Ground(Workspace(), disk, user, request, patch)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,11 +44,20 @@ class Ground:
         self.patch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
         return conn_id
 
-    @property
-    def storage(self) -> dict[str, str]:
-        """Where batches have their jobs."""
-        folder = {"storage": f"{self.hdfs.rpc}/pairs/jobs", "webhdfs_url": self.hdfs.webhdfs}
-        return {**folder, "storage_user": self.user}
+    def storage(self, user: str) -> dict[str, str]:
+        """Where batches have their jobs that run as *user*."""
+        folder = {"storage": f"{self.hdfs.rpc}{self._folder(user)}/jobs", "webhdfs_url": self.hdfs.webhdfs}
+        return {**folder, "storage_user": user}
+
+    def be(self, user: str) -> None:
+        """Be that user on HDFS from now on, in a folder of theirs: who writes the data must be who publishes them."""
+        data = {**self.hdfs.connection(f"{self._folder(user)}/data"), "login": user}
+        if json.dumps(data) != os.environ.get("AIRFLOW_CONN_WORKSPACEBLOBSTORE"):
+            self.connection("WORKSPACEBLOBSTORE", data)
+            time.sleep(6)  # connections are remembered for five seconds
+
+    def _folder(self, user: str) -> str:
+        return "/pairs" if user == self.user else f"/pairs-of-{user}"
 
     def attach(self, name: str, configuration: Any) -> str:
         """Attach a target and return its name."""
@@ -111,7 +122,7 @@ def cluster(ground: Ground) -> str:
     """YARN by its head node."""
     found = ground.fixture("cluster")
     configuration = targets.HDInsightCompute.attach_configuration(
-        ssh_conn_id=_ssh(ground, found.vm), conf=CONF, python="/usr/bin/python3", **ground.storage
+        ssh_conn_id=_ssh(ground, found.vm), conf=CONF, python="/usr/bin/python3", **ground.storage(ground.user)
     )
     return ground.attach("on-cluster", configuration)
 
@@ -123,7 +134,7 @@ def livy(ground: Ground) -> str:
         "pairs_livy", {"conn_type": "livy", "host": found.host, "port": found.ports["http"], "schema": "http"}
     )
     configuration = targets.LivyCompute.attach_configuration(
-        livy_conn_id=conn_id, conf=CONF, python=str(found.python), **ground.storage
+        livy_conn_id=conn_id, conf=CONF, python=str(found.python), **ground.storage("root")
     )
     return ground.attach("on-livy", configuration)
 
@@ -143,11 +154,13 @@ def synapse(ground: Ground) -> str:
         ),
     )
     configuration = targets.SynapseCompute.attach_configuration(
-        linked_service=service, type="SynapseSpark", pool_name=found.pools[0], conf=CONF, **ground.storage
+        linked_service=service, type="SynapseSpark", pool_name=found.pools[0], conf=CONF, **ground.storage("root")
     )
     return ground.attach("on-synapse", configuration)
 
 
+#: As whom Spark runs there, if not as the datastore's user: whom the service says.
+USERS = {"livy": "root", "synapse": "root"}
 #: Where Spark can run.
 PREPARE: dict[str, Callable[[Ground], str]] = {
     "spark": spark,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pairs.kinds import PREPARE, TRAIN, Ground
+from tests.pairs.kinds import PREPARE, TRAIN, USERS, Ground
 from tests.pairs.results import keep, selected
 from tests.support.examples import on_targets
 
@@ -37,6 +37,7 @@ def run(ground: Ground, prepare: str, train: str, project: Path, file: Path) -> 
     """Run the example with its two steps on these targets and return what is told of it."""
     from airflow.dag_processing.dagbag import DagBag
 
+    ground.be(USERS.get(prepare, ground.user))
     text = on_targets(project, "titanic_pipeline", file.stem, prepare=prepare, train=train)
     # What another pair has prepared on the same kind may be handed on; the training is what the pair is about.
     assert text.count("environment=training,") == 1

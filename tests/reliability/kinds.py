@@ -142,7 +142,7 @@ class Remote(OnVm):
     def small_disk(self) -> None:
         """Put its jobs on a disk that can be filled."""
         jobs = f"{self.root}/jobs"
-        self.vm.exec("mkdir", "-p", jobs)
+        self.vm.exec("mkdir", "-p", jobs, user=self.vm.login)
         self.vm.exec("mount", "-t", "tmpfs", "-o", f"size=24m,uid={self.vm.login},mode=700", "tmpfs", jobs)
 
 
