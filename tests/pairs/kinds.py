@@ -159,8 +159,8 @@ def synapse(ground: Ground) -> str:
     return ground.attach("on-synapse", configuration)
 
 
-#: As whom Spark runs there, if not as the datastore's user: whom the service says.
-USERS = {"livy": "root", "synapse": "root"}
+#: Target → as whom Spark runs there, if not as the datastore's user: whom the service says.
+USERS = {"on-livy": "root", "on-synapse": "root"}
 #: Where Spark can run.
 PREPARE: dict[str, Callable[[Ground], str]] = {
     "spark": spark,
