@@ -165,7 +165,7 @@ def test_what_is_wrong_in_the_file_is_told_and_nothing_is_done(
 
 
 def test_a_file_that_is_not_there_is_told(ws: Workspace, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=re.escape("does not exist")):
+    with pytest.raises(SystemExit, match=re.escape("There is no file")):
         cli.main(["apply", "-f", str(tmp_path / "none.yaml")])
 
 

@@ -62,6 +62,8 @@ def apply(args: Any) -> None:
     from stepwell.environment.strict_yaml import load_mapping, read_text
     from stepwell.workspace import Workspace
 
+    if not Path(args.file).exists():
+        raise UserErrorException(f"There is no file {args.file}")
     document = load_mapping(read_text(args.file, "file of compute targets"), Path(args.file).name, _TOP)
     ws = Workspace(args.workspace or str(document.get("workspace") or "default"))
     services = {n: _service(n, d) for n, d in _mapping(document, "linked_services").items()}

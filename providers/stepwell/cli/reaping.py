@@ -37,10 +37,14 @@ def reap(ws: Workspace, name: str | None, older_than: float, *, dry_run: bool, o
             jobs = portal.call(target.reapable(older_than) if dry_run else target.reap(older_than), _PATIENCE)
             found += [{"target": one, "job": job} for job in jobs]
         except (StepwellError, OSError, TimeoutError) as error:
+            if name and isinstance(error, StepwellError):
+                raise
             failed.append(one)
             say(f"Left alone: {one}: {error or type(error).__name__}")
     if output == "json":
         print_json({"dry_run": dry_run, "jobs": found, "failed": failed})
+    elif not found:
+        say("There is nothing to remove")
     else:
         print_table(["target", "job"], [[one["target"], one["job"]] for one in found],
                     "Would be removed" if dry_run else "Removed")  # fmt: skip

@@ -64,7 +64,14 @@ def target_of(ws: Workspace | None, record: records.Record, connection: Connecti
         record["datastore"] = ws.datastore(storage).backend
     backing = record["configuration"].get("backing_target")
     if ws is not None and backing not in (None, "local"):
-        record["backing"] = below = records.read(ws, backing)
+        try:
+            record["backing"] = below = records.read(ws, backing)
+        except ComputeTargetException as error:
+            raise ComputeTargetException(
+                f"{record['name']!r} stands on the compute target {backing!r}, which is not there: {error.what}",
+                allowed=error.allowed,
+                hint="Attach it first",
+            ) from error
         below["connection"] = connection_of(below)
     target = registry.target_class(record["kind"]).from_record(record, local_root(ws))
     target.unreachable_seconds = limits.unreachable_seconds(target.unreachable_seconds)

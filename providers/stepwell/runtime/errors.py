@@ -25,7 +25,7 @@ class StepwellError(Exception):
         if self.allowed is not None:
             parts.append("Allowed: " + (", ".join(self.allowed) or "nothing yet") + ".")
         if hint:
-            parts.append(hint if "\n" in hint else hint.rstrip(".") + ".")
+            parts.append(hint if "\n" in hint or hint.endswith("?") else hint.rstrip(".") + ".")
         super().__init__(" ".join(parts))
 
     def __reduce__(self):  # type: ignore[no-untyped-def]

@@ -180,7 +180,8 @@ def missing(address: str) -> HostKeyRefused:
 def changed(address: str, pinned: Iterable[str], now: Iterable[str]) -> HostKeyRefused:
     """Return the error of a host that shows another key than the pinned ones, with both fingerprints."""
     return HostKeyRefused(
-        f"The host key of {address} has changed. Pinned: {shown(pinned)}. Shown now: {shown(now)}",
+        f"The host key of {address} is not the pinned one: it has changed, or another one was given. "
+        f"Pinned: {shown(pinned)}. Shown now: {shown(now)}",
         hint="If the machine was set up anew, compare the fingerprint there with ssh-keygen -lf "
         "/etc/ssh/ssh_host_ed25519_key.pub, and attach it again with --accept-host-key; if not, somebody may be "
         "listening in",
