@@ -229,16 +229,20 @@ class Mounts:
     def check(self) -> str | None:
         """Ask all of them now, and wait for the answers: a step has failed, and this may be why.
 
-        Asked once more a second later, for an answer may come from what a daemon still has in memory.
+        An answer may come from what the kernel or a daemon still has in memory. So what a daemon has said counts, too.
         """
-        losable = [mount for mount in self.mounts if mount.can_be_lost]
-        for again in (False, True) if losable else ():
-            time.sleep(1.0 if again else 0.0)
-            for mount in losable:
-                reason = self._check(mount)
-                if reason is not None:
-                    return reason
+        for mount in (m for m in self.mounts if m.can_be_lost):
+            reason = self._check(mount) or self._said(mount)
+            if reason is not None:
+                return reason
         return None
+
+    def _said(self, mount: Mount) -> str | None:
+        try:
+            errors = [line for line in _tail(self._log_of(mount)).splitlines() if " ERROR " in line]
+        except OSError:
+            return None
+        return mount.lost("gave errors: " + errors[-1].partition(" ERROR ")[2].strip(" :")[:300]) if errors else None
 
     def _check(self, mount: Mount) -> str | None:
         probe = mount.ask()

@@ -266,7 +266,7 @@ class HdfsMountContract(Mounting):
             took = time.monotonic() - began
             final = run.wait(handle).final
             assert final["status"] == "failed"
-            assert "the input 'titanic' was lost" in final["reason"]
+            assert "the input 'titanic' was lost" in final["reason"], final
             assert store.uri("titanic") in final["reason"]
             eventually(lambda: self.left(handle) == [], 5)  # who holds them may be another process
             assert not scripts(handle.job_id)
