@@ -42,7 +42,8 @@ def made(results: dict[str, Any]) -> str:
     if gone:
         lines.append(
             f"From the user's word, or the time-out's start, to the end of the last process: median "
-            f"{gone[len(gone) // 2]:g} s, longest {gone[-1]:g} s ({len(gone)} runs)."
+            f"{gone[len(gone) // 2]:g} s, longest {gone[-1]:g} s ({len(gone)} runs; not counted: the network cut "
+            "for good, of which nobody can tell the job, so that its lease has to end it)."
         )
     if notes:
         lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]

@@ -58,6 +58,8 @@ class Case:
 
     #: How long a trivial job may take on this kind, in seconds.
     patience = 30.0
+    #: Nothing but the script writes into its log; Spark does.
+    quiet = True
 
     @pytest.fixture
     def target(self, tmp_path: Path) -> Target:

@@ -219,7 +219,7 @@ class TestLivyIsKilled(LivyCase):
         server.start()
         seen: list[Status] = []
         with contextlib.suppress(AssertionError):
-            eventually(lambda: seen.append(run.status(handle)) or seen[-1].state == "running", 30)  # type: ignore[func-returns-value]
+            eventually(lambda: seen.append(run.status(handle)) or seen[-1].state == "running", 10)  # type: ignore[func-returns-value]
         assert seen[-1].state == "running", seen[-1]
         run.desk(handle.job_id, "go").touch()
         assert run.wait(handle).final["status"] == "succeeded"

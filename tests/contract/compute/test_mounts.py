@@ -62,8 +62,6 @@ class TestHdfsOnDocker(OnDocker, HdfsMountContract):
 
 
 class TestHdfsOnDockerForAnotherUser(TestHdfsOnDocker):
-    test_a_store_that_dies_or_hangs_fails_the_step_in_time = None  # type: ignore[assignment]
-
     @pytest.fixture
     def target(self, tmp_path: Path, dockerd: DockerDaemon, base_image: str) -> DockerTarget:
         settings = ContainerSettings(base_image=base_image, network="none", user="1234:1234")

@@ -41,6 +41,7 @@ def payload_python() -> str:
 
 class Spark(Case):
     patience = 60.0
+    quiet = False
 
     @pytest.fixture
     def target(self, tmp_path: Path) -> SparkTarget:
