@@ -252,6 +252,17 @@ def test_an_interrupted_search_is_gone_on_with(tmp_path: Path) -> None:
     assert len(read_history(str(tmp_path / "two" / "results"))) == 16
 
 
+def test_a_worker_whose_search_has_ended_meanwhile_says_nothing(tmp_path: Path) -> None:
+    """What the search was refused with is the last thing that a user reads, not a traceback of a late worker."""
+    run = Run(tmp_path, [["lgbm"]])
+    address, token = run.server.address, run.server.token
+    run.server.close()
+    argv = [sys.executable, "-m", "stepwell.payload.automl.worker", address, "0", str(tmp_path / "w"), NAME]
+    environment = {**os.environ, "STEPWELL_AUTOML_TOKEN": token, "PYTHONPATH": str(PROJECT / "providers")}
+    late = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (late.returncode, late.stdout, late.stderr) == (1, "", "")
+
+
 def test_strangers_are_not_answered(tmp_path: Path) -> None:
     from stepwell.payload.automl import wire
 

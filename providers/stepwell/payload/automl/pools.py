@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any
 
 from stepwell.payload.automl import wire
@@ -62,7 +63,8 @@ class Processes(Pool):
     @staticmethod
     def _keep(server: Server, number: int, engine: str, threads: int) -> None:
         try:
-            keep(server.address, server.token, number, engine, threads)
+            with suppress(ConnectionError):  # the search has been stopped meanwhile, and says itself why
+                keep(server.address, server.token, number, engine, threads)
         finally:
             if server.search is not None:
                 server.search.finished(number)

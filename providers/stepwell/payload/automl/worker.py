@@ -58,6 +58,14 @@ def main(arguments: list[str]) -> int:
 
     :param arguments: where the search listens, the worker's number, a folder of its own, the engine.
     """
+    try:
+        return _work(arguments)
+    except ConnectionError:
+        # The search has ended while this process was starting or at work: it says itself why, and nobody is told here.
+        return 1
+
+
+def _work(arguments: list[str]) -> int:
     address, number, folder, name = arguments
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     token = os.environ.pop(wire.TOKEN)
