@@ -69,8 +69,7 @@ class ProcessBatches:
         json.dumps(asdict(batch))
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
         (draft / "work").mkdir()
-        python_path = os.pathsep.join(uri.removeprefix("file://") for uri in batch.py_files)
-        variables = {**inherited_environment(), "PYTHONPATH": python_path, "TMPDIR": str(self._at(batch.name) / "work")}
+        variables = {**inherited_environment(), "TMPDIR": str(self._at(batch.name) / "work")}
         argv = [sys.executable, batch.file.removeprefix("file://"), *batch.arguments]
         (draft / "batch.json").write_text(json.dumps({"argv": argv, "env": variables}))
         if not self.begins:

@@ -3,102 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import posixpath
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stepwell.compute import shipping
-from stepwell.compute.contract import Handle, Job, Outcome, Status, Transfer, Unreachable
-from stepwell.compute.directory import START_SECONDS, JobDirectories
+from stepwell.compute.contract import Handle, Job, Outcome, Status, Unreachable
+from stepwell.compute.directory import START_SECONDS
 from stepwell.compute.ports import Look, Start
+from stepwell.compute.staging import STAGED, Staging
+from stepwell.compute.together import together
 from stepwell.errors import ComputeTargetException
 from stepwell.runtime import protocol
-from stepwell.runtime.names import check_below
 
 #: A launcher on another machine that has not touched its pid file for this long is taken for dead.
 SILENT_SECONDS = 60.0
 #: How often to look for news of a job, in seconds: soon at first, then less and less often.
 POLL_FIRST, POLL_LONGEST = 0.005, 0.5
 _LOG_PIECE = 1 << 18
-#: What is being staged, so that another try knows whether it may go on with it; and where files are until they are
-#: whole.
-_MANIFEST, _DRAFTS = ".staged.json", ".drafts"
 
 
-class JobDirectoryTarget(JobDirectories):
+class JobDirectoryTarget(Staging):
     """A target that keeps the job directory protocol on its own files."""
 
     #: How much of a log is read at a time, in bytes.
     log_piece: ClassVar[int] = _LOG_PIECE
 
-    # -- stage and submit --------------------------------------------------------------------------------------------
-
-    async def stage(self, job: Job) -> None:
-        """Bring code, inputs and the payload there; ``job.json`` comes last and says that all the rest is there.
-
-        What an earlier try has left half-staged is gone on with only if it was the very same; else it is cleared away.
-        """
-        at = self.directory(job.id)
-        if await self._submitted(at, job.id):
-            return
-        await self.files.remove(at.secrets)  # of a try that was lost before its launcher began
-        await self._ship_payload()
-        if not await self._ready_to_fill(at, await asyncio.to_thread(_manifest, job)):
-            return
-        await asyncio.gather(*map(self.files.make, (at.logs, at.inputs, at.outputs, at.gates, at.events)))
-        # From here on it is the owner's: whoever gives up while staging can cancel and forget the job.
-        await self.adopt(Handle(self.name, job.id, at.path), str(job.document.get("owner", "")))
-        for name, output in (job.document.get("outputs") or {}).items():
-            if output.get("mode") == "upload":
-                await self.files.make(posixpath.join(at.outputs, check_below("output", name)))
-        if not await self._exists(at.document):
-            if job.archive is None:
-                await self.files.make(at.code)
-            elif not await self._exists(at.code):
-                await self.files.unpack(job.archive, at.code)
-            for transfer in job.transfers:
-                await self._transfer(at, transfer)
-            await self._clear(at.below(_DRAFTS))
-        await self.files.write(at.document, protocol.to_bytes(self.completed(job.document)), 0o600)
-
-    async def _ready_to_fill(self, at: protocol.JobDirectory, manifest: bytes) -> bool:
-        """Make the job directory hold nothing but what *manifest* tells of; return False if a launcher has come."""
-        await self.files.make(at.path, 0o700)
-        if await self._read(at.below(_MANIFEST)) != manifest:
-            await self.files.remove(at.document)  # a launcher that is only just starting must not run a mixture
-            if await self._claimed(at):
-                return False
-            # The manifest goes before what it tells of: cut off in between, the next try clears away the rest.
-            await self._clear(at.below(_MANIFEST))
-            await asyncio.gather(*map(self._clear, (at.code, at.inputs, at.resume, at.outputs)))
-            await self.files.write(at.below(_MANIFEST), manifest, 0o600)
-        await self._clear(at.below(_DRAFTS))
-        return True
-
-    async def _transfer(self, at: protocol.JobDirectory, transfer: Transfer) -> None:
-        """Copy the files that are not there yet; a file that is there is whole, for it got its name at the end."""
-        relative = check_below("transfer", transfer.relative)
-        folder = posixpath.join(at.path, relative)
-        # In code/ a file of that name and size may be the snapshot's.
-        there = {} if posixpath.join(relative, "").startswith("code/") else await self.files.sizes(folder)
-        # Sources may be far away: the loop goes on (a cancel may need it) while they are asked.
-        for name, size in await asyncio.to_thread(list, transfer.source.files()):
-            if there.get(check_below("file", name)) != size:
-                with await asyncio.to_thread(transfer.source.open, name) as reader:
-                    await self.files.put(reader, posixpath.join(folder, name), at.below(_DRAFTS))
+    # -- submit ------------------------------------------------------------------------------------------------------
 
     async def submit(self, job: Job) -> Handle:
         """Start the launcher; it claims the job, so that of several only one runs it."""
         at = self.directory(job.id)
         handle = Handle(self.name, job.id, at.path)
-        await self.adopt(handle, str(job.document.get("owner", "")))
-        await self.renew(handle)
-        if await self._submitted(at, job.id):
+        _, _, submitted, there = await together(
+            self.adopt(handle, str(job.document.get("owner", ""))),
+            self.renew(handle),
+            self._submitted(at, job.id),
+            self.files.names(at.path),
+        )
+        if submitted:
             return handle
-        if not await self._exists(at.document):
+        if not any(name.startswith(STAGED) for name in there):
             raise ComputeTargetException(f"The job {job.id} is not staged on {self.name}", hint="Call stage first")
         if job.secrets:
             await self.files.write(at.secrets, protocol.to_bytes(dict(job.secrets)), 0o600)
@@ -134,7 +80,9 @@ class JobDirectoryTarget(JobDirectories):
 
     async def adopt(self, handle: Handle, owner: str) -> None:
         """Write the new owner down."""
-        await self.files.write(self._at(handle).owner, owner.encode())
+        at = self._at(handle).owner
+        if await self._read(at) != owner.encode():
+            await self.files.write(at, owner.encode())
 
     # -- watch -------------------------------------------------------------------------------------------------------
 
@@ -364,34 +312,6 @@ class JobDirectoryTarget(JobDirectories):
                     break
         return found
 
-    async def _ship_payload(self) -> None:
-        if await self._exists(self.payload):
-            return
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="stepwell-") as folder:
-            local = Path(folder) / "payload.zip"
-            local.write_bytes(shipping.archive())
-            try:
-                await self.files.unpack(local, self.payload)
-            except Exception:
-                if not await self._exists(self.payload):  # else somebody else was faster, with the same content
-                    raise
-
 
 def _said(final: Mapping[str, Any]) -> Status:
     return Status(final["status"], final.get("reason") or "")
-
-
-def _manifest(job: Job) -> bytes:
-    """Return what tells the content of *job* from that of another one under the same id: code and inputs."""
-    archive = None
-    if job.archive is not None:
-        with open(job.archive, "rb") as file:
-            archive = hashlib.file_digest(file, "sha256").hexdigest()
-    transfers = []
-    for transfer in job.transfers:
-        files = sorted([str(name), int(size)] for name, size in transfer.source.files())
-        digest = getattr(transfer.source, "digest", None)
-        transfers.append({"to": transfer.relative, "files": files, "digest": digest})
-    return protocol.to_bytes({"format": 1, "archive": archive, "transfers": transfers})

@@ -274,7 +274,8 @@ class TargetContract(Case):
         job = run.job("pass", transfers=(Transfer(Bytes({name: b"x"}), "inputs/titanic"),))
         with pytest.raises(StepwellError, match="leaves its root"):
             portal.call(target.stage(job))
-        assert not (self.here(self.directory(target, job.id)) / "job.json").exists()
+        with pytest.raises(ComputeTargetException, match="is not staged"):
+            portal.call(target.submit(job))
 
     @pytest.mark.parametrize("job_id", ["../other", "", "a/b", "x\0y"])
     def test_a_job_id_that_is_a_path_is_refused(self, target: Target, job_id: str) -> None:

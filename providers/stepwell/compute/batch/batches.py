@@ -14,7 +14,6 @@ class Batch:
     :param name: unlike every other batch's, made of the job's id; at most 263 letters, digits, ``_``, ``-`` and ``.``.
     :param file: URI of the program.
     :param arguments: the program's, short: what a job needs is in its directory.
-    :param py_files: URIs of archives on the Python path of driver and executors.
     :param conf: Spark settings, sizes and lists of files (``spark.archives``, ``spark.jars``, …) included; no secrets.
     :param queue: of the cluster; None = its default.
     :param proxy_user: whom the cluster is to run it as; None = whoever submits it.
@@ -23,7 +22,6 @@ class Batch:
     name: str
     file: str
     arguments: tuple[str, ...] = ()
-    py_files: tuple[str, ...] = ()
     conf: Mapping[str, str] = field(default_factory=dict)
     queue: str | None = None
     proxy_user: str | None = None

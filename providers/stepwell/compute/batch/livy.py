@@ -80,7 +80,6 @@ class LivyBatches:
             "name": batch.name,
             "file": batch.file,
             "args": list(batch.arguments),
-            "pyFiles": list(batch.py_files),
             "conf": dict(batch.conf),
         }
         body.update({k: v for k, v in (("queue", batch.queue), ("proxyUser", batch.proxy_user)) if v})

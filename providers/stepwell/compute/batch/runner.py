@@ -16,16 +16,15 @@ from stepwell.compute.batch.storage import Storage
 from stepwell.compute.contract import Unreachable
 from stepwell.compute.ports import Look, Start
 from stepwell.compute.shipping import digest
-from stepwell.runtime import protocol
 
 #: A job that was asked to end gets so long to do it by itself before its batch is killed, in seconds.
 GRACE_SECONDS = 8.0
 #: How long ``probe`` waits for the turn of its small batch, in seconds.
 PROBE_SECONDS = 45.0
-#: What a batch runs, and the payload beside it, in ``payload/<digest>/``.
-PROGRAM, ARCHIVE = "stepwell_batch.py", "stepwell.zip"
-#: In the job directory: that it was submitted, and when.
-SUBMITTED = "batch.json"
+#: What a batch runs, in ``payload/<digest>/``.
+PROGRAM = "stepwell_batch.py"
+#: In the job directory: that it was submitted, and when (the file's time; it is empty, as storage likes it best).
+SUBMITTED = "submitted"
 _LAST_CHARACTERS = 1500
 
 
@@ -60,11 +59,9 @@ class BatchRunner:
 
     async def start(self, start: Start) -> _Taken:
         """Submit the batch. It claims the job on the storage, so that of two only one runs it."""
-        files = self.storage.files
         conf = dict(start.needs.get("conf") or {})
         batch = self._batch(self.name(start.job_id), (self.storage.uri(start.directory),), conf)
-        note = protocol.to_bytes({"name": batch.name, "submitted": await files.now()})
-        await files.write(posixpath.join(start.directory, SUBMITTED), note)
+        await self.storage.files.touch(posixpath.join(start.directory, SUBMITTED))
         await self.batches.submit(batch)
         return _Taken()
 
@@ -74,7 +71,6 @@ class BatchRunner:
             name=name,
             file=self.storage.uri(posixpath.join(payload, PROGRAM)),
             arguments=arguments,
-            py_files=(self.storage.uri(posixpath.join(payload, ARCHIVE)),),
             conf=dict(conf),
             queue=self.queue,
             proxy_user=self.proxy_user,

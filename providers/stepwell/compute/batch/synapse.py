@@ -69,7 +69,6 @@ class SynapseBatches:
             name=batch.name,
             file=batch.file,
             arguments=list(batch.arguments),
-            python_files=list(batch.py_files),
             configuration=conf,
             **sizes,
         )

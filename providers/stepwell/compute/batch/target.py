@@ -11,21 +11,22 @@ Paths in ``job.json`` are those on the storage; where the driver works, it puts 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
 import posixpath
-import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 from stepwell.compute import shipping
 from stepwell.compute.batch.batches import Batches
 from stepwell.compute.batch.members import Members
-from stepwell.compute.batch.runner import ARCHIVE, PROGRAM, SUBMITTED, BatchRunner
+from stepwell.compute.batch.runner import PROGRAM, SUBMITTED, BatchRunner
 from stepwell.compute.batch.storage import Storage
 from stepwell.compute.contract import (
     Entry,
@@ -284,17 +285,11 @@ class BatchTarget(JobDirectoryTarget):
         await super().stage(job)
 
     async def _ship_payload(self) -> None:
-        """Put the payload there as one archive, and what a batch runs beside it."""
+        """Put what a batch runs there, with the payload in it."""
         program = posixpath.join(self.payload, PROGRAM)
-        if await self._exists(program):
-            return
-        await self.files.make(self.payload)
-        with tempfile.TemporaryFile() as archive:
-            archive.write(shipping.archive())
-            archive.seek(0)
-            await self.files.put(cast(BinaryIO, archive), posixpath.join(self.payload, ARCHIVE), self.payload)
-        text = Path(__file__).parent.parent.parent.joinpath("payload", "batch", "program.py").read_bytes()
-        await self.files.write(program, text)  # last: it says that the archive is there
+        if not await self._exists(program):
+            data = await asyncio.to_thread(_program)
+            await self.files.put(BytesIO(data), program, self.payload)
 
     # -- watch -------------------------------------------------------------------------------------------------------
 
@@ -330,10 +325,10 @@ class BatchTarget(JobDirectoryTarget):
             final = await self._final(at) or {"status": "failed", "reason": "its directory has been removed in part"}
             return Status(final["status"], final.get("reason") or "")
         if process is None and look.state == "gone":
-            note = await self._json(at.below(SUBMITTED))
-            if note is None or await self._process(at) is not None:
+            submitted = await self.files.modified(at.below(SUBMITTED))
+            if submitted is None or await self._process(at) is not None:
                 return await super()._unended(at, job_id, process, looks, waits)
-            if not look.detail and await self.files.now() - float(note["submitted"]) < LOST_SECONDS:
+            if not look.detail and await self.files.now() - submitted < LOST_SECONDS:
                 return Status("unknown", "the service does not know the batch (any more), and the job has not begun")
             why = look.detail or "its service has forgotten it, and nothing has begun"
             await self._end(at, protocol.FAILED, f"the job has never begun: {why}")
@@ -384,6 +379,14 @@ class BatchTarget(JobDirectoryTarget):
             written = await self.files.modified(posixpath.join(payloads, name, PROGRAM))
             if name != shipping.digest() and written is not None and now - written > UNUSED_SECONDS:
                 await self.files.remove(posixpath.join(payloads, name))
+
+
+def _program() -> bytes:
+    text = Path(__file__).parent.parent.parent.joinpath("payload", "batch", "program.py").read_bytes()
+    place, packed = b'PAYLOAD = ""', base64.b64encode(shipping.archive())
+    if text.count(place) != 1:
+        raise RuntimeError("the batch's program has no one place for the payload")
+    return text.replace(place, b'PAYLOAD = "' + packed + b'"')
 
 
 def _inside(environment: EnvironmentRef, layout: Layout, variables: Mapping[str, str] | None) -> dict[str, str]:

@@ -174,10 +174,6 @@ def command(spark_submit: str, batch: Batch) -> list[str]:
         argv += ["--queue", batch.queue]
     if batch.proxy_user is not None:
         argv += ["--proxy-user", batch.proxy_user]
-    # The flag would go before the setting, which holds the step's own.
-    py_files = [*batch.py_files, *filter(None, conf.pop("spark.submit.pyFiles", "").split(","))]
-    if py_files:
-        argv += ["--py-files", ",".join(py_files)]
     for name, value in sorted(conf.items()):
         argv += ["--conf", f"{name}={value}"]
     return [*argv, batch.file, *batch.arguments]

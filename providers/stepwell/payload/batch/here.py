@@ -7,10 +7,8 @@ import os
 import shutil
 import sys
 import tarfile
-import tempfile
 import threading
 import time
-import zipfile
 from typing import Any, Mapping
 
 from stepwell.payload.batch.places import Place, place_of
@@ -41,26 +39,6 @@ def facts() -> dict[str, Any]:
         if len(numbers) >= 2:
             found["application"] = f"application_{numbers[0]}_{numbers[1]}"
     return found
-
-
-def folder() -> str:
-    """Return a new folder that only we can read: in the container's own, which YARN clears away, or a temporary one."""
-    inside = os.getcwd() if os.environ.get("CONTAINER_ID") else None
-    return tempfile.mkdtemp(prefix="stepwell-", dir=inside)
-
-
-def payload(folder: str) -> str:
-    """Unpack the payload, which Spark has brought as an archive, into *folder*; return where it is."""
-    into = os.path.join(folder, "payload")
-    source = os.path.abspath(__file__)
-    for _ in ("here.py", "batch", "payload", "stepwell"):
-        source = os.path.dirname(source)
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as packed:
-            packed.extractall(into)  # noqa: S202 - our own
-    else:
-        shutil.copytree(source, into, ignore=shutil.ignore_patterns("__pycache__"))
-    return into
 
 
 def environment(place: Place, token: str, folder: str) -> str:

@@ -1,4 +1,4 @@
-"""Works one job off within a batch: ``main([URI of the job directory])``.
+"""Works one job off within a batch: ``main([URI of the job directory], folder)``.
 
 The story, top to bottom: claim the job on the storage, bring its directory to this machine's disk, start the launcher
 as on every target, bring up what it writes and pass down what is asked of it, and at the end bring up outputs and the
@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,16 +36,22 @@ PATIENCE = 120.0
 HOLDER_SECONDS = 30.0
 
 
-def main(arguments: list[str]) -> int:
-    """Work off the job in the directory whose URI is given; return 0 if it succeeded."""
+def main(arguments: list[str], folder: str) -> int:
+    """Work off the job in the directory whose URI is given; return 0 if it succeeded.
+
+    :param folder: a new one of this process's own, with the payload in it; it is removed in the end.
+    """
     if len(arguments) == 2 and arguments[0] == "--probe":
-        return here.probe(arguments[1])
+        try:
+            return here.probe(arguments[1])
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     if len(arguments) != 1 or urlsplit(arguments[0]).scheme == "":
         print(f"usage: <URI of a job directory>, not {arguments!r}", file=sys.stderr)
         return 2
     root, _, job_id = arguments[0].rstrip("/").rpartition("/jobs/")
     gateway = here.gateway()
-    driver = Driver(place_of(root, gateway), job_id, arguments[0], gateway)
+    driver = Driver(place_of(root, gateway), job_id, arguments[0], gateway, folder)
     if not driver.claim():
         print(f"The job {job_id} is another driver's, or has ended")
         driver.stand_by()
@@ -57,22 +64,24 @@ class Driver:
 
     :param place: the storage.
     :param uri: of the job directory.
+    :param folder: this machine's, for all of the job; the payload is in it.
     """
 
-    def __init__(self, place: Place, job_id: str, uri: str, gateway: Any) -> None:
+    def __init__(self, place: Place, job_id: str, uri: str, gateway: Any, folder: str) -> None:
         self.place = place
         self.job_id = job_id
         self.top = "jobs/" + job_id
         self.uri = uri
         self.gateway = gateway
-        self.folder = here.folder()
+        self.folder = folder
         self.job = protocol.JobDirectory(os.path.join(self.folder, job_id))
         self.identity: dict[str, Any] = {**processes.identity(), **here.facts(), "folder": self.folder}
         self.parent = os.getppid()
         self.started = time.time()
         self.asked: str | None = None  # why the launcher was asked to end
         self.over = False  # the job has been ended by somebody else, who may have removed it
-        self._looked = self._beaten = self._signalled = 0.0
+        self._looked = self._signalled = 0.0
+        self._beaten = time.monotonic()  # the claim itself
         self._lease: float | None = None
         self.lease_seconds = 86400.0
 
@@ -135,20 +144,26 @@ class Driver:
     def _bring_here(self) -> dict[str, Any]:
         """Make the job directory on this machine's disk; return the document as it is here."""
         os.makedirs(self.job.path, 0o700)
-        data = self.place.read(self.top + "/job.json")
+        for part in (self.job.logs, self.job.inputs, self.job.outputs, self.job.gates, self.job.events):
+            os.makedirs(part)
+        with ThreadPoolExecutor(4) as pool:  # each takes the storage its time, however little there is
+            reading = pool.submit(self.place.read, self.top + "/job.json")
+            bringing: list[Any] = [
+                pool.submit(self._bring_code),
+                pool.submit(self.place.get, self.top + "/inputs", self.job.inputs),
+                pool.submit(self.place.get, self.top + "/resume", self.job.resume),
+            ]
+        for one in bringing:
+            one.result()
+        data = reading.result()
         if data is None:
             raise FileNotFoundError("there is no job.json in " + self.uri)
         document: dict[str, Any] = json.loads(data.decode("utf-8"))
-        payload = here.payload(self.folder)
-        for part in (self.job.logs, self.job.inputs, self.job.outputs, self.job.gates, self.job.events):
-            os.makedirs(part)
         for name, output in (document.get("outputs") or {}).items():
             if output.get("mode") == "upload":
                 os.makedirs(os.path.join(self.job.outputs, name))
-        self._bring_code()
-        self.place.get(self.top + "/inputs", self.job.inputs)
-        self.place.get(self.top + "/resume", self.job.resume)
         runner = document.get("runner") or {}
+        payload = os.path.join(self.folder, "payload")
         places = {urlsplit(self.uri).path: self.job.path, str(runner.get("payload")): payload}
         if runner.get("environment"):
             places[runner["environment"]] = here.environment(self.place, runner["environment"], self.folder)
@@ -187,11 +202,12 @@ class Driver:
 
     def _watch(self, keeper: subprocess.Popen[bytes], mirror: Mirror) -> None:
         """Bring up what is new and pass down what is asked, until the launcher has ended."""
-        complained = ended = False
+        complained = False
         output: Any = keeper.stdout
-        while not ended:
+        while True:
             readable, _, _ = select.select([output], [], [], TICK_SECONDS)
-            ended = bool(readable)
+            if readable:
+                return
             if os.getppid() != self.parent:
                 self._ask("the batch was killed")
             try:
