@@ -74,7 +74,7 @@ def _step(cluster: Any) -> Any:
     os.environ["AIRFLOW_CONN_LAKE"] = json.dumps(lake)
     head = {"conn_type": "ssh", "host": vm.address, "login": vm.login, "password": vm.password, "port": vm.port}
     os.environ["AIRFLOW_CONN_HEAD"] = json.dumps(head)
-    store = Datastore.register_hdfs(ws, "lake", "lake")
+    store = Datastore.get(ws, "lake")
     configuration = HDInsightCompute.attach_configuration(
         ssh_conn_id="head", host_key=vm.host_key, storage="lake", node_python=str(cluster.python), conf=CONF
     )

@@ -186,3 +186,10 @@ def test_a_cluster_of_so_many_nodes_is_created_and_changed(
     cli.main(["computetarget", "delete", "other"])
     with pytest.raises(SystemExit, match="'amlcompute' is no kind of compute target that can be attached"):
         cli.main(["computetarget", "attach", "amlcompute", "-n", "x"])
+
+
+def test_all_that_is_wrong_with_a_file_is_said_at_once(ws: Workspace, file: File) -> None:
+    wrong = "targets:\n  a: {kind: sparc}\n  good: {kind: spark, master: local}\n  b: {kind: spark, mistress: x}\n"
+    with pytest.raises(SystemExit, match="(?s)2 entries of .*'sparc', .*of the compute target 'a'.*'mistress'.*Noth"):
+        file.apply(wrong, "--yes")
+    assert [one.name for one in ComputeTarget.list(ws)] == ["local"]

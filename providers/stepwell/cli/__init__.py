@@ -53,10 +53,9 @@ _OUTPUT = _argument("-o", "--output", help="table or json", choices=("table", "j
 _WORKSPACE = _argument("--workspace", help="name of the workspace", default="default")
 _TARGET = _argument("--target", help="the compute target (default: local)", default="local")
 _NAME = _argument("name", help="the compute target")
-_KIND = (
-    _argument("kind", help="its kind, such as remote, docker, livy: see 'computetarget kinds'"),
-    _argument("arguments", help="KIND --help shows them", nargs=argparse.REMAINDER, metavar="…"),
-)
+_OF_KIND = _argument("arguments", help="KIND --help shows them", nargs=argparse.REMAINDER, metavar="…")
+_ATTACHED = _argument("kind", help="its kind, such as remote, docker, livy: see 'computetarget kinds'")
+_CREATED = _argument("kind", help="its kind, such as amlcompute: see 'computetarget kinds'")
 _FORCE = _argument("--force", help="also while jobs run there, which nobody collects then", action="store_true")
 _RUN = _argument("run_id", help="the run, or how its id begins")
 
@@ -153,8 +152,15 @@ COMMANDS: tuple[Command, ...] = (
             _WORKSPACE,
         ),
     ),
-    Command(("computetarget", "attach"), "Attach a machine, a cluster or a daemon", "computetarget:attach", _KIND),
-    Command(("computetarget", "create"), "Create a managed compute target", "computetarget:create", _KIND),
+    Command(
+        ("computetarget", "attach"),
+        "Attach a machine, a cluster or a daemon",
+        "computetarget:attach",
+        (_ATTACHED, _OF_KIND),
+    ),
+    Command(
+        ("computetarget", "create"), "Create a managed compute target", "computetarget:create", (_CREATED, _OF_KIND)
+    ),
     Command(("computetarget", "kinds"), "List the kinds of compute targets", "computetarget:list_kinds", (_OUTPUT,)),
     Command(("computetarget", "list"), "List compute targets", "computetarget:list_targets", (_OUTPUT, _WORKSPACE)),
     Command(

@@ -5,9 +5,10 @@ The difference is shown first. The file holds no secrets: it names connections, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stepwell.cli.asking import ASK, on_terminal, say, yes
 from stepwell.cli.table import print_json, print_table
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from stepwell.compute.settings import Form
     from stepwell.workspace import Workspace
 
+T = TypeVar("T")
 _TOP = ("workspace", "linked_services", "targets")
 _OF_EACH = ("kind", "tags", "description")
 _SERVICE = (
@@ -66,10 +68,14 @@ def apply(args: Any) -> None:
         raise UserErrorException(f"There is no file {args.file}")
     document = load_mapping(read_text(args.file, "file of compute targets"), Path(args.file).name, _TOP)
     ws = Workspace(args.workspace or str(document.get("workspace") or "default"))
-    services = {n: _service(n, d) for n, d in _mapping(document, "linked_services").items()}
-    targets = [_target(name, entry) for name, entry in _mapping(document, "targets").items()]
-    changes = [change for name, wanted in services.items() if (change := _service_change(ws, name, wanted))]
-    changes += [change for target in targets if (change := _target_change(ws, target, services))]
+    with _Faults() as faults:
+        services = faults.each(_service, _mapping(document, "linked_services").items())
+        targets = faults.each(_target, _mapping(document, "targets").items())
+    named = dict(zip(_mapping(document, "linked_services"), services, strict=True))
+    with _Faults() as faults:
+        found = faults.each(lambda name, wanted: _service_change(ws, name, wanted), named.items())
+        found += faults.each(lambda target: _target_change(ws, target, named), zip(targets, strict=True))
+    changes = [change for change in found if change is not None]
     _tell(ws, changes, args.output)
     _tell_others(ws, targets)
     if not changes or args.dry_run:
@@ -79,7 +85,7 @@ def apply(args: Any) -> None:
             raise UserErrorException("Nothing has been changed: there is nobody to ask", hint="Say --yes, or --dry-run")
         if not yes("Make these changes?"):
             return say("Nothing has been changed")
-    _do(ws, changes, services, {target.name: target for target in targets})
+    _do(ws, changes, named, {target.name: target for target in targets})
 
 
 def _do(ws: Workspace, changes: list[Change], services: dict[str, Any], targets: dict[str, Wanted]) -> None:
@@ -101,6 +107,35 @@ def _do(ws: Workspace, changes: list[Change], services: dict[str, Any], targets:
         raise ComputeTargetException(
             f"Not done: {', '.join(failed)}", hint="See above why; the others are as the file says"
         )
+
+
+class _Faults:
+    """Goes on after an entry that is not right, and says at the end what is wrong with all of them."""
+
+    def __init__(self) -> None:
+        self._found: list[StepwellError] = []
+
+    def each(self, check: Callable[..., T], entries: Iterable[tuple[Any, ...]]) -> list[T]:
+        """Return what *check* returns of each entry that is right."""
+        right = []
+        for entry in entries:
+            try:
+                right.append(check(*entry))
+            except StepwellError as error:
+                self._found.append(error)
+        return right
+
+    def __enter__(self) -> _Faults:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None and len(self._found) == 1:
+            raise self._found[0]
+        if kind is None and self._found:
+            said = "".join(f"\n- {fault}" for fault in self._found)
+            raise UserErrorException(
+                f"{len(self._found)} entries of the file are not right:{said}\nNothing was changed"
+            )
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------

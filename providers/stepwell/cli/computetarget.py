@@ -271,7 +271,8 @@ def _show(target: ComputeTarget, report: dict[str, Any] | None = None) -> None:
         print("Nobody has looked at it yet: airflow stepwell computetarget probe " + target.name)
         return
     facts = [
-        [name.replace("_bytes", "").replace("_", " "), fact(name, value)] for name, value in report["facts"].items()
+        [name.replace("_bytes", "").replace("_", " "), fact(name, value)]
+        for name, value in sorted(report["facts"].items())
     ]
     problems = [["cannot work" if not n else "", problem] for n, problem in enumerate(report["problems"])]
     print_table(["fact", "value"], [*facts, *problems], f"Probed {when(report['at'])}")

@@ -52,7 +52,7 @@ def read(ws: Workspace, name: str) -> Record:
     raise ComputeTargetException(
         f"ComputeTargetNotFound: Compute Target with name {name} not found in provided workspace",
         allowed=nearest(name, names(ws)),
-        hint="Attach or create it (ComputeTarget.attach, ComputeTarget.create), or use one of these",
+        hint="Attach or create it (airflow stepwell computetarget attach; ComputeTarget.attach), or use one of these",
     )
 
 

@@ -68,7 +68,8 @@ class StepOperator(BaseOperator):
         workspace.
     :param deferrable: whether the task gives its worker back while its job runs, and waits in the triggerer. Default:
         as its compute target says (all but ``local`` and those on this machine do), unless ``default_deferrable`` of
-        Airflow's section ``[operators]`` is set to False. ``execution_timeout`` counts from the start of the try.
+        Airflow's section ``[operators]`` is set to False. A step that waits for its turn on an ``AmlCompute`` waits
+        there, too. ``execution_timeout`` counts from the start of the try.
     """
 
     template_fields: Sequence[str] = (

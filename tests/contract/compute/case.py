@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import posixpath
@@ -48,6 +49,17 @@ def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
             return found
         time.sleep(0.02)
     raise AssertionError(f"not within {seconds} s: {condition}")
+
+
+def slow_here(test: Callable[..., None]) -> Callable[..., None]:
+    """Return a test of the contract that is slow on this kind. A mark on the test itself would count on every kind."""
+
+    @pytest.mark.slow
+    @functools.wraps(test)
+    def again(*args: Any, **kwargs: Any) -> None:
+        test(*args, **kwargs)
+
+    return again
 
 
 class Case:

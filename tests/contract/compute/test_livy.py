@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.clusters.hdfs import hdfs  # noqa: F401
 from tests.clusters.livy import livy, livy_on_yarn, mortal_livy  # noqa: F401
-from tests.contract.compute.case import Case, Runner, eventually, launchers, scripts
+from tests.contract.compute.case import Case, Runner, eventually, launchers, scripts, slow_here
 from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
 
@@ -97,7 +97,7 @@ from pyspark.sql import SparkSession
 spark = SparkSession.builder.getOrCreate()
 spark.createDataFrame([(n, n % 7) for n in range(1000)], ['n', 'm']).write.parquet(sys.argv[1])
 def look(row):
-    import more, stepwell.payload.context
+    import more
     return row.n, os.environ.get('COLOUR'), more.WORD, '/'.join(sys.executable.split('/')[-3:])
 found = spark.read.parquet(sys.argv[1]).rdd.map(look).collect()
 colours, words, executors = (sorted({str(row[i]) for row in found}) for i in (1, 2, 3))
@@ -155,21 +155,21 @@ class TestLivy(LivyCase):
         portal.call(target.prepare(spec, lines.append))
         assert not any("Sending" in line for line in lines)
 
-    test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs = pytest.mark.slow(
+    test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs = slow_here(
         TargetGuarantees.test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs
     )
-    test_outputs_and_logs_are_captured_also_on_failure = pytest.mark.slow(
+    test_outputs_and_logs_are_captured_also_on_failure = slow_here(
         TargetContract.test_outputs_and_logs_are_captured_also_on_failure
     )
-    test_lines_are_there_while_it_runs_and_can_be_read_on_from_anywhere = pytest.mark.slow(
+    test_lines_are_there_while_it_runs_and_can_be_read_on_from_anywhere = slow_here(
         TargetContract.test_lines_are_there_while_it_runs_and_can_be_read_on_from_anywhere
     )
-    test_submitted_twice_it_runs_once = pytest.mark.slow(TargetContract.test_submitted_twice_it_runs_once)
+    test_submitted_twice_it_runs_once = slow_here(TargetContract.test_submitted_twice_it_runs_once)
     test_a_burst_of_a_hundred_megabytes_is_complete = TargetGuarantees.test_a_burst_of_a_hundred_megabytes_is_complete
-    test_after_collect_and_forget_nothing_is_left = pytest.mark.slow(
+    test_after_collect_and_forget_nothing_is_left = slow_here(
         TargetGuarantees.test_after_collect_and_forget_nothing_is_left
     )
-    test_a_hundred_kilobytes_of_arguments = pytest.mark.slow(TargetGuarantees.test_a_hundred_kilobytes_of_arguments)
+    test_a_hundred_kilobytes_of_arguments = slow_here(TargetGuarantees.test_a_hundred_kilobytes_of_arguments)
 
     @pytest.mark.slow
     def test_a_batch_that_somebody_else_deletes_is_a_failed_job(
@@ -238,8 +238,8 @@ class TestLivyOnYarn(LivyCase):
         self.folder = tmp_path
         return target_on(server, hdfs, tmp_path, conf={"spark.driver.memory": "512m", "spark.executor.memory": "512m"})
 
-    test_the_script_receives_what_was_given = pytest.mark.slow(TargetGuarantees.test_the_script_receives_what_was_given)
-    test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs = pytest.mark.slow(
+    test_the_script_receives_what_was_given = slow_here(TargetGuarantees.test_the_script_receives_what_was_given)
+    test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs = slow_here(
         TargetGuarantees.test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs
     )
 
