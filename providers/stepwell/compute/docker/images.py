@@ -226,7 +226,7 @@ class Images:
         python = (await self.facts(base, "python"))["python"]
         built = await self.builder.build(self.daemon, base, python, order, tag, log)
         if self.ships:
-            await archives.keep(self.daemon, self.cache, tag, built, log)
+            await archives.keep(self.daemon, self.cache, tag, base, built, log)
         return built
 
 

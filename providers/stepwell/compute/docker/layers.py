@@ -34,7 +34,8 @@ class Layer:
     """An image with an environment in it.
 
     :param facts: as ``inside.look`` returns them.
-    :param seconds: how long it took to build.
+    :param seconds: how long it took to build, the image included.
+    :param size: of what was built, in bytes.
     """
 
     image: str
@@ -246,9 +247,9 @@ def _work(
         conf = {"Labels": labels, "Entrypoint": [], "Cmd": [told["facts"]["python"]], "User": user}
         repository, _, version = tag.partition(":")
         client.commit(name, repository=repository, tag=version, conf=conf)
-        size = int(client.inspect_image(tag).get("Size") or 0)
+        size = int(client.inspect_image(tag).get("Size") or 0) - int(client.inspect_image(base).get("Size") or 0)
         log(f"Environment {version[:12]} built in {time.monotonic() - began:.1f} s, as the image {tag}")
-        return Layer(tag, told["facts"], seconds, size)
+        return Layer(tag, told["facts"], time.monotonic() - began, size)
     finally:
         leash.close()
 
