@@ -31,7 +31,7 @@ from stepwell.workspace import Workspace
 #: How soon the first look at a job comes, and by how much later each next one, until the target's own pace.
 FIRST, SLOWER = 0.5, 1.5
 #: So many jobs are asked for in one call, which may take so many seconds.
-AT_ONCE, ASK_SECONDS = 1000, 60.0
+AT_ONCE, ASK_SECONDS = 250, 60.0
 #: Looks at logs: the first pause and the longest one, in seconds; how many in a second, and how many at a time.
 LOG_FIRST, LOG_LONGEST, LOGS_PER_SECOND, LOGS_AT_ONCE = 1.0, 30.0, 40.0, 16
 #: So much of a log is taken at one look, in bytes; a line that is longer than this comes in pieces.
