@@ -232,7 +232,7 @@ class Target(ABC):
     kind: ClassVar[str]
     #: URL schemes that what runs there reads by itself; all else is staged.
     reads: ClassVar[frozenset[str]] = frozenset({"file"})
-    #: Kinds of datastores whose files can be mounted there; what is mounted is asked of the backend's ``mounting``.
+    #: Kinds of datastores whose files can be mounted there; see :meth:`mountable`.
     mounts: ClassVar[frozenset[str]] = frozenset()
     #: Kinds of :class:`Entry` that run there.
     runs: ClassVar[frozenset[str]] = frozenset({"python", "command", "none"})
@@ -274,6 +274,13 @@ class Target(ABC):
     def reads_for(self, kind: EntryKind) -> frozenset[str]:
         """Return the URL schemes that an entry of that *kind* reads and writes by itself there."""
         return self.reads
+
+    def mountable(self, source: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return how *source* is mounted there (see ``stepwell.runtime.mounts``), None if it cannot be.
+
+        :param source: what the datastore's backend says of a folder (``mounting``).
+        """
+        return dict(source) if source["kind"] in self.mounts else None
 
     def makes(self) -> dict[str, Any]:
         """Return what of the target decides what a step makes there: never its name or address."""

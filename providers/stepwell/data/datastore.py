@@ -7,14 +7,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import unquote, urlsplit
 
+from stepwell.data.meaning import complete, of_connection, of_workspace
 from stepwell.data.reference import DataReference
 from stepwell.data.stores.base import Backend, normal, open_backend
 from stepwell.errors import DatastoreError, UserErrorException
 from stepwell.not_built import says_what_is_not_built
 from stepwell.runtime.names import check_name, nearest
-from stepwell.workspace.connections import ConnectionInfo, get_connection
+from stepwell.workspace.connections import get_connection
 from stepwell.workspace.workspace import DEFAULT_DATASTORE, Workspace, resolve_workspace
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Datastore:
     """A datastore by its name. Building one costs nothing and asks nobody.
 
     What the name means, in this order: the Airflow connection of that id (type ``stepwell_datastore``); the record that
-    ``register_local`` or ``register_hdfs`` wrote into the workspace; for ``workspaceblobstore``, the folder ``data``
-    below the workspace's root.
+    ``register_local``, ``register_hdfs`` or ``register_machine`` wrote into the workspace; for ``workspaceblobstore``,
+    the folder ``data`` below the workspace's root.
 
     :param workspace: the workspace; ``None``: the default one.
     :param name: the datastore's name; ``None``: the workspace's default datastore.
@@ -135,12 +135,33 @@ class Datastore:
         return cls._register(workspace, datastore_name, "hdfs", settings, overwrite)
 
     @classmethod
+    def register_machine(
+        cls,
+        workspace: Workspace | str | None,
+        datastore_name: str,
+        compute_target: str,
+        root: str,
+        overwrite: bool = False,
+    ) -> Datastore:
+        """Register a folder of a machine that is a compute target (``remote``, ``remotedocker``), to be read.
+
+        Steps on that machine take what is in it by mount; on other targets it is downloaded.
+
+        :param compute_target: the name of the compute target; its connection is used.
+        :param root: the folder, an absolute path on the machine.
+        :raises ComputeTargetException: there is no such compute target.
+        :raises DatastoreError: it is no machine behind SSH.
+        """
+        settings = {"compute_target": compute_target, "root": root}
+        return cls._register(workspace, datastore_name, "machine", settings, overwrite)
+
+    @classmethod
     def _register(
         cls, workspace: Workspace | str | None, name: str, kind: str, settings: Mapping[str, Any], overwrite: bool
     ) -> Datastore:
         datastore = cls(workspace, name)
         record = {"name": datastore.name, "kind": kind, "settings": dict(settings)}
-        open_backend(kind, settings)  # refuses settings that cannot work
+        open_backend(kind, complete(datastore.workspace, kind, settings))  # refuses settings that cannot work
 
         def change(head: Record | None) -> Record:
             if head and not overwrite and (head["kind"], head["settings"]) != (kind, record["settings"]):
@@ -202,21 +223,22 @@ class Datastore:
 
     @property
     def datastore_type(self) -> str:
-        """Its kind: ``local`` or ``hdfs``."""
+        """Its kind: ``local``, ``hdfs`` or ``machine``."""
         return self.backend.kind
 
     def _settings(self) -> tuple[str, dict[str, Any]]:
         connection = get_connection(self.name)
         if connection is not None and connection.conn_type == CONNECTION_TYPE:
-            return connection_settings(connection)
+            return of_connection(connection)
         store = self.workspace.store
         try:
             record = store.read_json(_record(self.name))
-            return str(record["kind"]), dict(record["settings"])
+            kind = str(record["kind"])
+            return kind, complete(self.workspace, kind, record["settings"])
         except FileNotFoundError:
             pass
         if self.name == DEFAULT_DATASTORE:
-            return _own(self.workspace)
+            return of_workspace(self.workspace)
         if connection is not None:
             raise DatastoreError(
                 f"The connection {self.name!r} has the type {connection.conn_type!r} and is no datastore",
@@ -336,48 +358,6 @@ class WebFiles(Datastore):
 
     def _settings(self) -> tuple[str, dict[str, Any]]:
         return "web", {}
-
-
-def connection_settings(connection: ConnectionInfo) -> tuple[str, dict[str, Any]]:
-    """Return the kind and the settings of the datastore that *connection* describes.
-
-    HDFS: ``host`` and ``port`` are the NameNode's RPC, ``login`` the user; the extra holds ``root`` and
-    ``webhdfs_url``. Local: ``root`` in the extra.
-
-    :raises DatastoreError: something is missing.
-    """
-    extra = connection.extra
-    kind = str(extra.get("kind") or ("hdfs" if connection.host else "local"))
-    root = extra.get("root") or connection.schema
-    if kind == "hdfs":
-        if not connection.host:
-            raise DatastoreError(
-                f"The connection {connection.conn_id!r} names no host", hint="Give the NameNode's host"
-            )
-        host = connection.host.split("://")[-1]
-        return kind, {
-            "root": root or "/",
-            "rpc": f"hdfs://{host}:{connection.port or 8020}",
-            "webhdfs_url": extra.get("webhdfs_url") or f"http://{host}:9870",
-            "user": connection.login,
-        }
-    if not root:
-        raise DatastoreError(f"The connection {connection.conn_id!r} names no root", hint="Put 'root' into its extra")
-    return kind, {"root": str(root)}
-
-
-def _own(ws: Workspace) -> tuple[str, dict[str, Any]]:
-    """Return what ``workspaceblobstore`` is when nobody said otherwise: the folder ``data`` of the workspace's root."""
-    url, options = ws.place()
-    parts = urlsplit(url)
-    if parts.scheme == "hdfs":
-        return "hdfs", {
-            "root": parts.path.rstrip("/") + "/data",
-            "rpc": f"hdfs://{parts.hostname}:{parts.port or 8020}",
-            "webhdfs_url": options.get("webhdfs_url") or f"http://{parts.hostname}:9870",
-            "user": options.get("user") or parts.username,
-        }
-    return "local", {"root": unquote(parts.path).rstrip("/") + "/data"}
 
 
 def _record(name: str) -> str:

@@ -7,9 +7,11 @@ import time
 import zlib
 
 from stepwell.runtime import protocol
+from stepwell.runtime.errors import UserErrorException
 
 #: Less is not worth packing; and of how much is tried whether it packs well.
 _WORTH_PACKING, _SAMPLE = 1 << 14, 1 << 12
+_PIECE = 1 << 20
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,6 +157,56 @@ def tree(_agent: Agent, request: Request, _body: bytes) -> Any:
     return found
 
 
+def store(_agent: Agent, request: Request, _body: bytes) -> Any:
+    """Return what is at a path of a datastore: ``folder`` (is it one), ``files`` (relative name, size, time of change).
+
+    Files below a folder are listed if the request is ``deep``; of links only those that stay in the datastore.
+
+    :raises UserErrorException: a link leads out of it.
+    """
+    top, path = os.path.realpath(request["top"]), request["path"]
+    real = os.path.realpath(os.path.join(top, path))
+    if not _below(real, top):
+        raise UserErrorException(
+            f"The path {path!r} leads out of the datastore's folder {top} through a link, to {real}",
+            hint="Copy the data there, or register a datastore with the folder that holds it",
+        )
+    found: dict[str, Any] = {"folder": os.path.isdir(real), "files": []}
+    places = [("", real)] if os.path.isfile(real) else []
+    if found["folder"] and request["deep"]:
+        for folder, folders, names in os.walk(real):
+            folders[:] = [name for name in folders if not os.path.islink(os.path.join(folder, name))]
+            places += [
+                (os.path.relpath(os.path.join(folder, name), real), os.path.join(folder, name)) for name in names
+            ]
+    for name, place in places:
+        try:
+            if _below(os.path.realpath(place), top) and os.path.isfile(place):
+                seen = os.stat(place)
+                found["files"].append([name, seen.st_size, seen.st_mtime])
+        except FileNotFoundError:
+            pass  # removed meanwhile
+    return found
+
+
+def _below(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip(os.sep) + os.sep)
+
+
+def digest(_agent: Agent, request: Request, _body: bytes) -> Any:
+    """Return the sha256 of a file; None if it was being written meanwhile."""
+    import hashlib
+
+    found = hashlib.sha256()
+    with open(request["path"], "rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        for piece in iter(lambda: file.read(_PIECE), b""):
+            found.update(piece)
+        after = os.fstat(file.fileno())
+    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    return found.hexdigest() if same else None
+
+
 def gather(_agent: Agent, request: Request, _body: bytes) -> Any:
     """Return the contents of several files below a folder: their lengths, -1 for one that has gone, and their bytes."""
     lengths, contents = [], []
@@ -221,4 +273,4 @@ QUICK = {
     "gather": gather,
 }
 #: What may take long has a thread of its own.
-SLOW = {"sizes": sizes, "tree": tree, "remove": remove, "unpack": unpack}
+SLOW = {"sizes": sizes, "tree": tree, "store": store, "digest": digest, "remove": remove, "unpack": unpack}

@@ -79,6 +79,11 @@ def plan_outputs(
     for name, item in outputs.items():
         where = item["destination"]
         datastore = Datastore(ws, where["datastore"]) if where["datastore"] else ws.get_default_datastore()
+        if not datastore.backend.writable:
+            raise DatasetError(
+                f"The output {name!r} goes to the datastore {datastore.name!r}, whose data can only be read",
+                hint="Give it a destination in another datastore",
+            )
         path = where["path"].replace("{output-name}", name)
         final = path.replace("{run-id}", run_id) if "{run-id}" in path else posixpath.join(path, run_id)
         staging = posixpath.join(STAGING, run_id, name)

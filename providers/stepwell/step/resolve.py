@@ -43,6 +43,9 @@ class Mounter(Protocol):
     def mounts(self) -> frozenset[str]:
         """Kinds of datastores that it can mount."""
 
+    def mountable(self, source: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return how *source* is mounted there, None if it cannot be."""
+
 
 #: So many files of a mount are asked for in turn, to see whether it still answers.
 _PROBES = 8
@@ -279,8 +282,9 @@ def _mounts(
     found = []
     for datastore, files in by_store.items():
         backend = Datastore(ws, datastore).backend if datastore else None
-        source = backend.mounting(common) if backend is not None else None
-        if backend is None or source is None or source["kind"] not in mounts:
+        offered = backend.mounting(common) if backend is not None else None
+        source = target.mountable(offered) if target is not None and offered is not None else None
+        if backend is None or source is None:
             where = f"{target.name!r} ({target.kind})" if target is not None else "of this step"
             what = f"files of a {backend.kind} datastore" if backend is not None else "files by their web address"
             raise UserErrorException(

@@ -13,6 +13,7 @@ import pytest
 from tests.contract.compute.case import Case, Runner, eventually
 from tests.contract.compute.contract import TargetContract
 from tests.contract.compute.guarantees import TargetGuarantees
+from tests.contract.compute.mounting import FILES, MORE, port
 from tests.contract.compute.test_remote import address_of
 from tests.machines.docker import BASE_IMAGE, DockerDaemon, base_image, dockerd
 from tests.machines.vm import GUEST, Vm, mortal_vm, vm
@@ -23,6 +24,7 @@ from stepwell.compute.docker import archives
 from stepwell.compute.docker.settings import ContainerSettings
 from stepwell.compute.kinds.amlcompute import AmlComputeTarget
 from stepwell.compute.kinds.remotedocker import RemoteDockerTarget
+from stepwell.data.stores.machine import MachineBackend
 from stepwell.workspace.connections import ConnectionInfo
 
 __all__ = ["base_image", "dockerd", "mortal_vm", "vm"]
@@ -139,6 +141,33 @@ def test_an_environment_is_brought_to_a_second_machine(
     assert (brought.key, brought.image) == (built.key, built.image)
     assert "built elsewhere: loading" in said[0]
     assert not any(" built in " in line for line in said)
+
+
+def test_data_of_the_machine_itself_are_a_read_only_volume(
+    vm: Vm, dockerd: DockerDaemon, base_image: str, tmp_path: Path
+) -> None:
+    load(vm, dockerd)
+    target = boxes(vm, tmp_path)
+    store = MachineBackend(f"/home/{vm.login}/own-{tmp_path.name}", target.address)
+    for name, data in {**FILES, MORE: b"later"}.items():
+        vm.path(f"{store.root}/titanic/{name}").parent.mkdir(parents=True, exist_ok=True)
+        vm.path(f"{store.root}/titanic/{name}").write_bytes(data)
+    vm.exec("chown", "-R", f"{vm.login}:{vm.login}", store.root)
+    given = port(store)
+    (item,) = given["mounts"]
+    assert target.mountable({**item["source"], "machine": "another"}) is None
+    item["source"] = target.mountable(item["source"])
+    run = Runner(Case(), target, portal.call(target.prepare({}, print)), tmp_path)
+    script = (
+        "import os\ntop = '../inputs/titanic'\nprint(open(top + '/deep/b c.csv').read())\n"
+        "print(sorted(os.listdir(top)))\n"
+        "try:\n    open(top + '/a.csv', 'a')\nexcept OSError as error:\n    print('not written:', error.strerror)\n"
+    )
+    log = run.log(run(script, inputs={"titanic": given}))
+    assert "y\n2\n" in log
+    assert "['a.csv', 'deep', 'empty']" in log
+    assert "not written: Read-only file system" in log
+    assert f"input titanic: {store.uri('titanic')} is mounted by a read-only volume of the container" in log
 
 
 @pytest.mark.parametrize("kind", ["remote", "remotedocker"])

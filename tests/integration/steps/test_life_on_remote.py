@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,8 +17,14 @@ from tests.machines.vm import vm as vm
 from tests.support.connections import Kept
 from tests.support.steps import Bench
 
-from stepwell import ComputeTarget, Dataset, Environment, OutputFileDatasetConfig, RemoteCompute
-from stepwell.errors import ActivityFailedException, ComputeTargetException, EnvironmentException
+from stepwell import ComputeTarget, Dataset, Datastore, Environment, OutputFileDatasetConfig, RemoteCompute
+from stepwell.errors import (
+    ActivityFailedException,
+    ComputeTargetException,
+    DatasetError,
+    EnvironmentException,
+    UserErrorException,
+)
 from stepwell.operators import CommandStepOperator, PythonScriptStepOperator, SynapseSparkStepOperator
 from stepwell.workspace.connections import set_connection_source
 
@@ -79,6 +86,37 @@ def test_data_go_there_and_come_back_and_are_registered(bench: Bench, remote: An
     assert "on vm" in bench.log.text
     assert (bench.run_folder() / "outputs/model").stat().st_size == 3_000_000
     assert bench.record()["status"] == "completed"
+
+
+def test_data_of_the_machine_itself_are_mounted_there_and_brought_elsewhere(bench: Bench, remote: Any, vm: Vm) -> None:
+    folder = f"/home/{vm.login}/{bench.instance[:8]}/own"
+    for name, text in {"raw/a.csv": "1\n", "raw/deep/b.csv": "2\n", "notes.txt": "nobody's input"}.items():
+        vm.path(f"{folder}/{name}").parent.mkdir(parents=True, exist_ok=True)
+        vm.path(f"{folder}/{name}").write_text(text)
+    store = Datastore.register_machine(bench.ws, "box-data", "gpu-box", folder)
+    data = Dataset.File.from_files((store, "raw/**")).as_named_input("raw")
+    script = (
+        "import os, socket, sys\ntop = sys.argv[1]\n"
+        "found = sorted(os.path.relpath(os.path.join(d, f), top) for d, _, fs in os.walk(top) for f in fs)\n"
+        "print('on', socket.gethostname(), found, open(top + '/deep/b.csv').read().strip(), flush=True)\n"
+    )
+    bench.run(step(bench, script, inputs=[data.as_mount()], arguments=[data.as_mount()]))
+    assert "on vm ['a.csv', 'deep/b.csv'] 2" in bench.log.text
+    assert f"input raw: ssh://{vm.address}{folder}/raw is mounted by a link" in bench.log.text
+    here = {"inputs": [data.as_download()], "arguments": [data.as_download()]}
+    bench.run(local(bench, script, **here))
+    assert f"on {socket.gethostname()} ['a.csv', 'deep/b.csv'] 2" in bench.log.text
+    with pytest.raises(UserErrorException, match=r"cannot mount files of a machine datastore.*as_download"):
+        bench.run(local(bench, script, inputs=[data.as_mount()], arguments=[data.as_mount()]))
+    output = OutputFileDatasetConfig(name="sums", destination=(store, "sums"))
+    with pytest.raises(DatasetError, match="goes to the datastore 'box-data', whose data can only be read"):
+        bench.run(step(bench, "print('ran')", outputs=[output]))
+    assert sorted(p.name for p in vm.path(folder).iterdir()) == ["notes.txt", "raw"]
+
+
+def local(bench: Bench, script: str, **more: Any) -> PythonScriptStepOperator:
+    source = bench.source({"main.py": script})
+    return PythonScriptStepOperator(task_id="near", script_name="main.py", source_directory=source, **more)
 
 
 def test_an_environment_is_built_there(bench: Bench, remote: Any) -> None:

@@ -36,7 +36,12 @@ def resolve(
     bench: Bench, source: Any, triggering: Any = (), mode: str = "download", reads: Any = (), mounts: Any = ()
 ) -> ResolvedInput:
     item = {"mode": mode, "path_on_compute": None, "source": source}
-    target = SimpleNamespace(name="there", kind="livy", mounts=frozenset(mounts))
+    target = SimpleNamespace(
+        name="there",
+        kind="livy",
+        mounts=frozenset(mounts),
+        mountable=lambda found: found if found["kind"] in mounts else None,
+    )
     (one,) = resolve_inputs(bench.ws, {"in": item}, LAYOUT, frozenset(reads or {"file"}), triggering, bench.log, target)
     return one
 

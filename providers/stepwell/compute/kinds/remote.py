@@ -196,6 +196,12 @@ class RemoteTarget(JobDirectoryTarget):
             found["VIRTUAL_ENV"] = environment.root
         return {**found, **environment.variables}
 
+    def mountable(self, source: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return how *source* is mounted there: a folder of this machine as it is, for nothing has to be brought."""
+        if source["kind"] == "machine" and source["machine"] == self.address.place:
+            return {"kind": "local", "folder": source["folder"]}
+        return super().mountable(source)
+
     # -- through a connection that may be lost ---------------------------------------------------------------------
 
     async def stage(self, job: Job) -> None:

@@ -73,6 +73,12 @@ class Address:
         )
 
     @property
+    def place(self) -> str:
+        """What tells the machine from others: its host, and the port if it is another one than SSH's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == 22 else f"{host}:{self.port}"
+
+    @property
     def shell_python(self) -> str:
         """The interpreter as a word of a shell's command line."""
         return shell_word(self.python)

@@ -111,6 +111,15 @@ class SshFiles:
         """Return relative path → size of all files below a folder."""
         return dict(await self._ask("sizes", path=path, seconds=None))
 
+    async def store(self, top: str, path: str, *, deep: bool = False) -> dict[str, Any]:
+        """Return what is at *path* of a datastore in the folder *top* (see ``stepwell.runtime.agent_files.store``)."""
+        return dict(await self._ask("store", top=top, path=path, deep=deep, seconds=None))
+
+    async def digest(self, path: str) -> str | None:
+        """Return a file's sha256, which the machine computes; None if it was being written meanwhile."""
+        found = await self._ask("digest", path=path, seconds=None)
+        return None if found is None else str(found)
+
     async def unpack(self, archive: Path, path: str) -> None:
         """Make the folder *path* from a local zip archive; one that has been there before is not sent again."""
         from stepwell.runtime.archive import check

@@ -6,5 +6,6 @@ from __future__ import annotations
 KINDS = {
     "local": "stepwell.data.stores.local:LocalBackend",
     "hdfs": "stepwell.data.stores.hdfs:HdfsBackend",
+    "machine": "stepwell.data.stores.machine:MachineBackend",
     "web": "stepwell.data.stores.web:WebBackend",
 }

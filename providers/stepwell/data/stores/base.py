@@ -37,6 +37,8 @@ class Backend(ABC):
     """The files of one datastore."""
 
     kind: ClassVar[str]
+    #: Whether anything can be written there.
+    writable: ClassVar[bool] = True
 
     # -- what each kind does in its own way ------------------------------------------------------------------------
 

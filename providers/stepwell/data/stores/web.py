@@ -23,6 +23,7 @@ class WebBackend(Backend):
     """Single files by URL; a path here is a whole URL."""
 
     kind: ClassVar[str] = "web"
+    writable: ClassVar[bool] = False
 
     def uri(self, path: str = "") -> str:
         return path
