@@ -186,7 +186,7 @@ def list_targets(args: Any) -> None:
     for target in found:
         report = target.report or {}
         rows.append([target.name, str(target._record["kind"]), target.provisioning_state, when(report["at"])
-                     if report else "", _where(target._record)])  # fmt: skip
+                     if report else "", _where(ws, target._record)])  # fmt: skip
     print_table(["name", "kind", "state", "probed", "where"], rows)
 
 
@@ -254,7 +254,7 @@ def _show(target: ComputeTarget, report: dict[str, Any] | None = None) -> None:
     rows = [
         ["type", f"{target.type} ({record['kind']})"],
         ["state", target.provisioning_state],
-        ["where", _where(record)],
+        ["where", _where(target.workspace, record)],
     ]
     if record.get("connection_id"):
         rows.append(["connection", str(record["connection_id"])])
@@ -278,8 +278,9 @@ def _show(target: ComputeTarget, report: dict[str, Any] | None = None) -> None:
     print_table(["fact", "value"], [*facts, *problems], f"Probed {when(report['at'])}")
 
 
-def _where(record: Record) -> str:
+def _where(ws: Workspace, record: Record) -> str:
     """Return where a target is, for people."""
+    from stepwell.compute import records
     from stepwell.compute.resolve import connection_of
 
     try:
@@ -290,6 +291,9 @@ def _where(record: Record) -> str:
         login = f"{connection.login}@" if connection.login else ""
         return f"{login}{connection.host}" + (f":{connection.port}" if connection.port else "")
     settings = record["configuration"]
+    backing = settings.get("backing_target")
+    if backing and backing not in records.names(ws):
+        return f"{backing}, which is not there any more"
     return str(settings.get("endpoint") or settings.get("master") or settings.get("backing_target") or "this machine")
 
 

@@ -87,11 +87,17 @@ def test_a_step_that_is_being_staged_counts(ws: Workspace, pool: ComputeTarget) 
     pool.detach()
 
 
-def test_a_target_that_others_stand_on_stays(ws: Workspace, pool: ComputeTarget) -> None:
+def test_a_target_that_others_stand_on_stays(
+    ws: Workspace, pool: ComputeTarget, capsys: pytest.CaptureFixture[str]
+) -> None:
     record = {**records.read(ws, "pool"), "name": "cpu", "configuration": {"backing_target": "pool"}}
     records.write(ws, record)
     with pytest.raises(ComputeTargetException, match="cannot be removed: cpu runs its jobs there"):
         pool.detach()
+    cli.main(["computetarget", "detach", "pool", "--force"])
+    capsys.readouterr()
+    cli.main(["computetarget", "list"])
+    assert "pool, which is not there any more" in capsys.readouterr().out
 
 
 def test_many_runs_are_counted_and_some_named(ws: Workspace, pool: ComputeTarget) -> None:
