@@ -323,7 +323,10 @@ class TestClientMode(ClusterCase):
     def target(self, cluster: Cluster, tmp_path: Path) -> Target:
         self.cluster, self.folder = cluster, tmp_path
         root = f"/home/{cluster.vm.login}/stepwell-{uuid.uuid4().hex}"
-        return ClusterTarget.from_record(record(cluster, deploy_mode="client", root=root), str(tmp_path / "here"))
+        # No name service knows the head node here, and YARN's node calls the driver.
+        conf = {**SMALL, "spark.driver.host": cluster.vm.address}
+        client = record(cluster, deploy_mode="client", root=root, conf=conf)
+        return ClusterTarget.from_record(client, str(tmp_path / "here"))
 
     @pytest.fixture
     def environment(self, target: ClientModeTarget) -> EnvironmentRef:

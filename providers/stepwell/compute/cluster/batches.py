@@ -97,11 +97,11 @@ class YarnBatches:
             other = found.get(name)
             if other is None or _ORDER.index(one.state) > _ORDER.index(other.state):
                 found[name] = one
-        silent = {name: one for name, one in found.items() if one.state == "queued" and ": " not in one.detail}
-        if silent and not (await manager.metrics()).get("activeNodes"):  # of which YARN says nothing
-            found.update(
-                {n: replace(one, detail=f"{one.detail}: YARN has no node at work") for n, one in silent.items()}
-            )
+        queued = {name: one for name, one in found.items() if one.state == "queued"}
+        if queued and not (await manager.metrics()).get("activeNodes"):  # of which YARN says nothing, or too much
+            for name, one in queued.items():
+                where = one.detail.partition(": ")[0]
+                found[name] = replace(one, detail=f"{where}: YARN has no node at work")
         return found
 
     async def lines(self, name: str) -> str:
