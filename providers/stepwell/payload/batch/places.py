@@ -154,7 +154,9 @@ class Hadoop(Place):
         hadoop = self._jvm.org.apache.hadoop
         self._Path = hadoop.fs.Path
         self._uri = uri.rstrip("/")
-        configuration = hadoop.conf.Configuration()
+        # With the application's own settings (spark.hadoop.…), which may say how a storage is logged in to.
+        settings = self._jvm.org.apache.spark.deploy.SparkHadoopUtil.get().conf()
+        configuration = hadoop.conf.Configuration(settings)
         for name, value in SETTINGS.items():
             configuration.set(name, value)
         top = self._Path(self._uri)
