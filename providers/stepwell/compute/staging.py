@@ -79,8 +79,12 @@ class Staging(JobDirectories):
     async def _bring_code(self, at: protocol.JobDirectory, job: Job) -> None:
         if job.archive is None:
             await self.files.make(at.code)
-        elif not await self._exists(at.code):
+        elif not await self._has_code(at):
             await self.files.unpack(job.archive, at.code)
+
+    async def _has_code(self, at: protocol.JobDirectory) -> bool:
+        """Return whether the snapshot is there, all of it."""
+        return await self._exists(at.code)
 
     async def _transfer(self, at: protocol.JobDirectory, transfer: Transfer) -> None:
         """Copy the files that are not there yet; a file that is there is whole, for it got its name at the end."""

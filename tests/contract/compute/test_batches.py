@@ -155,6 +155,17 @@ class TestBatches(BatchCase, TargetContract, TargetGuarantees):
         assert not run.exists(handle)
         assert portal.call(target.files.names(f"{target.root}/ended")) == []
 
+    def test_code_of_which_only_the_folder_is_there_is_brought_again(self, run: Runner, target: BatchTarget) -> None:
+        """Whoever stages may be killed between the two."""
+        job = run.job("print('ran')")
+        portal.call(target.stage(job))
+        (mark,) = Path(target.layout(job.id).root).glob(".staged.*")
+        mark.unlink()
+        Path(target.layout(job.id).code, ".stepwell.zip").unlink()
+        portal.call(target.stage(job))
+        run.handles.append(portal.call(target.submit(job)))
+        assert run.wait(run.handles[-1]).final["status"] == "succeeded"
+
     def test_a_batch_that_dies_before_its_job_begins_says_why(self, run: Runner, target: BatchTarget) -> None:
         job = run.job("pass")
         portal.call(target.stage(job))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import posixpath
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from stepwell.compute.batch.batches import Batch, Batches
 from stepwell.compute.batch.storage import Storage
 from stepwell.compute.contract import Unreachable
 from stepwell.compute.ports import Look, Start
-from stepwell.compute.shipping import digest
+from stepwell.compute.shipping import archive, digest
 
 #: A job that was asked to end gets so long to do it by itself before its batch is killed, in seconds.
 GRACE_SECONDS = 8.0
@@ -157,3 +159,12 @@ class BatchRunner:
             for name, batch in seen.items()
             if name.endswith(self._suffix) and batch.state != "ended" and batch.started is not None
         }
+
+
+def program() -> bytes:
+    """Return what a batch runs: ``stepwell/payload/batch/program.py`` with the payload in it."""
+    text = Path(__file__).parent.parent.parent.joinpath("payload", "batch", "program.py").read_bytes()
+    place, packed = b'PAYLOAD = ""', base64.b64encode(archive())
+    if text.count(place) != 1:
+        raise RuntimeError("the batch's program has no one place for the payload")
+    return text.replace(place, b'PAYLOAD = "' + packed + b'"')

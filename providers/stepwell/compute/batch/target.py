@@ -11,7 +11,6 @@ Paths in ``job.json`` are those on the storage; where the driver works, it puts 
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import os
 import posixpath
@@ -26,8 +25,8 @@ from typing import Any, ClassVar, Literal
 from stepwell.compute import shipping
 from stepwell.compute.batch.batches import Batches
 from stepwell.compute.batch.members import Members
-from stepwell.compute.batch.runner import PROGRAM, SUBMITTED, BatchRunner
-from stepwell.compute.batch.storage import Storage
+from stepwell.compute.batch.runner import PROGRAM, SUBMITTED, BatchRunner, program
+from stepwell.compute.batch.storage import SNAPSHOT, Storage
 from stepwell.compute.contract import (
     Entry,
     EntryKind,
@@ -284,12 +283,16 @@ class BatchTarget(JobDirectoryTarget):
             job = replace(job, transfers=(Transfer(members, "code"), *job.transfers))
         await super().stage(job)
 
+    async def _has_code(self, at: protocol.JobDirectory) -> bool:
+        """Return whether the snapshot is there: packed, in a folder that may be there before."""
+        return await self._exists(posixpath.join(at.code, SNAPSHOT))
+
     async def _ship_payload(self) -> None:
         """Put what a batch runs there, with the payload in it."""
-        program = posixpath.join(self.payload, PROGRAM)
-        if not await self._exists(program):
-            data = await asyncio.to_thread(_program)
-            await self.files.put(BytesIO(data), program, self.payload)
+        path = posixpath.join(self.payload, PROGRAM)
+        if not await self._exists(path):
+            data = await asyncio.to_thread(program)
+            await self.files.put(BytesIO(data), path, self.payload)
 
     # -- watch -------------------------------------------------------------------------------------------------------
 
@@ -379,14 +382,6 @@ class BatchTarget(JobDirectoryTarget):
             written = await self.files.modified(posixpath.join(payloads, name, PROGRAM))
             if name != shipping.digest() and written is not None and now - written > UNUSED_SECONDS:
                 await self.files.remove(posixpath.join(payloads, name))
-
-
-def _program() -> bytes:
-    text = Path(__file__).parent.parent.parent.joinpath("payload", "batch", "program.py").read_bytes()
-    place, packed = b'PAYLOAD = ""', base64.b64encode(shipping.archive())
-    if text.count(place) != 1:
-        raise RuntimeError("the batch's program has no one place for the payload")
-    return text.replace(place, b'PAYLOAD = "' + packed + b'"')
 
 
 def _inside(environment: EnvironmentRef, layout: Layout, variables: Mapping[str, str] | None) -> dict[str, str]:
