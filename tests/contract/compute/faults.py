@@ -230,7 +230,8 @@ class FaultContract(Case):
         faults = [Fault("cancel", how, random.uniform(0, 0.02)) for _ in range(rounds)]  # noqa: S311
 
         def cancel(worker: Worker, handle: Handle) -> None:
-            eventually(lambda: run.desk(handle.job_id, "starts").exists(), self.patience)
+            starts = run.desk(handle.job_id, "starts")
+            eventually(lambda: starts.exists() and starts.read_text(), self.patience)
             worker.call("cancel", handle, None, "cancelled by the first")
 
         def cancel_again(life: Life, handle: Handle) -> None:
