@@ -69,6 +69,7 @@ class TargetGuarantees(Case):
 
     # -- cancel --------------------------------------------------------------------------------------------------------
 
+    @pytest.mark.slow
     def test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs(self, run: Runner, target: Target) -> None:
         handle = run(
             "import os, signal, subprocess, sys, time\n"

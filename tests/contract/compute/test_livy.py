@@ -155,7 +155,7 @@ class TestLivy(LivyCase):
         portal.call(target.prepare(spec, lines.append))
         assert not any("Sending" in line for line in lines)
 
-    test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs = slow_here(
+    test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs = (
         TargetGuarantees.test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs
     )
     test_outputs_and_logs_are_captured_also_on_failure = slow_here(
@@ -239,7 +239,7 @@ class TestLivyOnYarn(LivyCase):
         return target_on(server, hdfs, tmp_path, conf={"spark.driver.memory": "512m", "spark.executor.memory": "512m"})
 
     test_the_script_receives_what_was_given = slow_here(TargetGuarantees.test_the_script_receives_what_was_given)
-    test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs = slow_here(
+    test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs = (
         TargetGuarantees.test_within_ten_seconds_of_a_cancel_nothing_of_the_job_runs
     )
 

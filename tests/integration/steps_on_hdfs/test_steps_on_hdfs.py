@@ -46,6 +46,7 @@ def spark_step(bench: Bench, script: str, environment: Any, output: HDFSOutputDa
     )
 
 
+@pytest.mark.slow
 def test_the_article_runs_unedited_and_its_output_is_downloaded_by_the_next_step(
     on_hdfs: Callable[[HdfsCluster], Bench], hdfs: HdfsCluster, spark_environment: Any
 ) -> None:
