@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, NoReturn
 
 from stepwell.data.stores import KINDS
 from stepwell.errors import DatastoreError
 from stepwell.runtime.names import check_below
+from stepwell.workspace import disk
 
 #: What is being written stands here, below the datastore's root; no listing shows it.
 PRIVATE = ".stepwell"
@@ -154,6 +156,41 @@ class Backend(ABC):
         """
         there = self.is_dir("")
         return f"{self.kind} datastore at {self.uri()}: " + ("reachable" if there else "reachable, folder not made yet")
+
+
+class ReadOnly(Backend):
+    """A datastore whose data can only be read: each write is refused."""
+
+    writable: ClassVar[bool] = False
+
+    @abstractmethod
+    def _refuse(self, path: str) -> NoReturn:
+        """Raise the error that *path* cannot be written.
+
+        :raises DatastoreError: always.
+        """
+
+    def get(self, path: str, local: str | Path) -> None:
+        target = Path(local)
+        with disk.explained(f"{path} cannot be copied to {target}", DatastoreError), disk.aside(target.parent) as draft:
+            with self.open(path) as source, draft.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+            draft.replace(target)
+
+    def put(self, local: str | Path, path: str) -> None:
+        self._refuse(path)
+
+    def create(self, path: str, data: bytes) -> None:
+        self._refuse(path)
+
+    def rename(self, source: str, target: str) -> None:
+        self._refuse(target)
+
+    def delete(self, path: str, recursive: bool = False) -> None:
+        self._refuse(path)
+
+    def makedirs(self, path: str) -> None:
+        self._refuse(path)
 
 
 def normal(path: str) -> str:

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import io
 import posixpath
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NoReturn, cast
 
 from stepwell.compute import portal
-from stepwell.data.stores.base import PRIVATE, Backend, FileInfo, normal
+from stepwell.data.stores.base import PRIVATE, FileInfo, ReadOnly, normal
 from stepwell.errors import DatasetChangedError, DatastoreError, UserErrorException
-from stepwell.workspace import disk
 
 if TYPE_CHECKING:
     from stepwell.compute.ssh import Address, SshFiles
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 _PIECE = 8 << 20
 
 
-class MachineBackend(Backend):
+class MachineBackend(ReadOnly):
     """Files below a folder of a machine.
 
     :param root: the folder, an absolute path there.
@@ -33,7 +30,6 @@ class MachineBackend(Backend):
     """
 
     kind: ClassVar[str] = "machine"
-    writable: ClassVar[bool] = False
 
     def __init__(self, root: str, address: Address) -> None:
         self.root = check_root(root)
@@ -91,30 +87,8 @@ class MachineBackend(Backend):
             raise FileNotFoundError(self.uri(path))
         return found
 
-    def get(self, path: str, local: str | Path) -> None:
-        target = Path(local)
-        with disk.explained(f"{path} cannot be copied to {target}", DatastoreError), disk.aside(target.parent) as draft:
-            with self.open(path) as source, draft.open("wb") as file:
-                shutil.copyfileobj(source, file, _PIECE)
-            draft.replace(target)
-
     def is_dir(self, path: str) -> bool:
         return bool(self._look(path)["folder"])
-
-    def put(self, local: str | Path, path: str) -> None:
-        self._refuse(path)
-
-    def create(self, path: str, data: bytes) -> None:
-        self._refuse(path)
-
-    def rename(self, source: str, target: str) -> None:
-        self._refuse(target)
-
-    def delete(self, path: str, recursive: bool = False) -> None:
-        self._refuse(path)
-
-    def makedirs(self, path: str) -> None:
-        self._refuse(path)
 
     def _refuse(self, path: str) -> NoReturn:
         raise DatastoreError(

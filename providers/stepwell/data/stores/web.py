@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NoReturn, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from stepwell.data.stores.base import Backend, FileInfo
+from stepwell.data.stores.base import FileInfo, ReadOnly
 from stepwell.errors import DatastoreError
-from stepwell.workspace import disk
 
 SCHEMES = ("http://", "https://")
 TIMEOUT_SECONDS = 30.0
 
 
-class WebBackend(Backend):
+class WebBackend(ReadOnly):
     """Single files by URL; a path here is a whole URL."""
 
     kind: ClassVar[str] = "web"
-    writable: ClassVar[bool] = False
 
     def uri(self, path: str = "") -> str:
         return path
@@ -60,30 +56,8 @@ class WebBackend(Backend):
     def open(self, path: str) -> BinaryIO:
         return cast(BinaryIO, self._request(path, "GET"))
 
-    def get(self, path: str, local: str | Path) -> None:
-        target = Path(local)
-        with disk.explained(f"{path} cannot be copied to {target}", DatastoreError), disk.aside(target.parent) as draft:
-            with self.open(path) as source, draft.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-            draft.replace(target)
-
     def is_dir(self, path: str) -> bool:
         return False
-
-    def put(self, local: str | Path, path: str) -> None:
-        self._refuse(path)
-
-    def create(self, path: str, data: bytes) -> None:
-        self._refuse(path)
-
-    def rename(self, source: str, target: str) -> None:
-        self._refuse(target)
-
-    def delete(self, path: str, recursive: bool = False) -> None:
-        self._refuse(path)
-
-    def makedirs(self, path: str) -> None:
-        self._refuse(path)
 
     def _refuse(self, path: str) -> NoReturn:
         raise DatastoreError(f"{path} is a URL and can only be read", hint="Write to a datastore")
